@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+# A thin front to Meson: `make help` lists what there is.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD := build
+TEST_BUILDS := build-gcc build-clang build-asan build-tsan
+
+.PHONY: all help setup run test install clean
+
+all: $(BUILD)/build.ninja | setup
+	@ninja -C $(BUILD) --quiet
+
+help:
+	@echo 'make                build: build/lltest, build/tmpfs, build/passthroughfs'
+	@echo 'make run            mount the three under run/ until Ctrl-C; SOURCE=DIR is what passthroughfs mirrors'
+	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
+	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
+	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
+	@echo 'make clean          remove what was built'
+	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
+
+setup:
+	@scripts/setup build
+
+$(BUILD)/build.ninja: | setup
+	@meson setup --prefix '$(PREFIX)' $(BUILD)
+
+# The scripts find these in the environment, where no quoting can go wrong.
+run: export FS := $(FS)
+run: export MOUNTPOINT := $(MOUNTPOINT)
+run: export SOURCE := $(SOURCE)
+run: all
+	@exec scripts/run
+
+test: export ONLY := $(ONLY)
+test: export TESTS := $(TESTS)
+test:
+	@scripts/setup test
+	@exec scripts/test
+
+# The prefix is compiled in (llfuse.pc), so a change of it builds again.
+install: all
+	@meson configure $(BUILD) --prefix '$(PREFIX)'
+	@ninja -C $(BUILD) --quiet
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild --skip-subprojects
+	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+
+clean:
+	rm -rf $(BUILD) $(TEST_BUILDS)

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* A request under way: see call.h. */
+#include "call.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+static void note_transport(struct llfuse_session *session, fuse_req_t req, enum llfuse_op op)
+{
+	enum llfuse_transport transport =
+		fuse_req_is_uring(req) ? LLFUSE_TRANSPORT_IO_URING : LLFUSE_TRANSPORT_DEV_FUSE;
+	int unknown = LLFUSE_TRANSPORT_AUTO;
+
+	/* Forgets come through /dev/fuse always. */
+	if (op == LLFUSE_OP_FORGET || !atomic_compare_exchange_strong(&session->transport, &unknown, (int)transport))
+		return;
+	if (transport == LLFUSE_TRANSPORT_IO_URING)
+		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "transport: io_uring, %u requests at once on each CPU",
+			   session->ring_depth);
+	else
+		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "transport: /dev/fuse, %u threads", session->n_workers);
+	if (transport != LLFUSE_TRANSPORT_IO_URING && session->wanted_transport == LLFUSE_TRANSPORT_IO_URING)
+		llfuse_log(LLFUSE_LOG_WARNING, session->name, "io_uring could not be started, using /dev/fuse");
+}
+
+void ll_turn_begin(struct llfuse_session *session)
+{
+	if (session->is_serial)
+		pthread_mutex_lock(&session->serial_lock);
+}
+
+void ll_turn_end(struct llfuse_session *session)
+{
+	if (session->is_serial)
+		pthread_mutex_unlock(&session->serial_lock);
+}
+
+/* Returns false, with the request answered, if there is no memory even for the bookkeeping. */
+bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct llfuse_session *session = fuse_req_userdata(req);
+
+	call->session = session;
+	call->fuse = req;
+	call->op = op;
+	call->worker = ll_worker_current(session);
+	call->req = (struct llfuse_request){
+		.userdata = session->userdata,
+		.pid = ctx->pid,
+		.uid = ctx->uid,
+		.gid = ctx->gid,
+		.umask = ctx->umask,
+		.internal = call,
+	};
+	if (!call->worker) {
+		(void)fuse_reply_err(req, ENOMEM);
+		return false;
+	}
+	if (atomic_load_explicit(&session->transport, memory_order_relaxed) == LLFUSE_TRANSPORT_AUTO)
+		note_transport(session, req, op);
+	ll_turn_begin(session);
+	call->start_ns = now_ns();
+	return true;
+}
+
+void ll_call_end(struct call *call, bool is_error)
+{
+	ll_worker_count(call->worker, call->op, is_error, now_ns() - call->start_ns);
+	ll_turn_end(call->session);
+}
+
+/* Whether the kernel did not take the answer.  Either way the request is libfuse's again. */
+bool ll_is_undelivered(struct call *call, int reply)
+{
+	call->fuse = NULL;
+	return reply == -ENOENT;
+}
+
+/* What a handler counted and the kernel never got. */
+void ll_give_back(struct call *call, size_t n, const uint64_t *inos)
+{
+	struct llfuse_session *session = call->session;
+
+	if (!session->ops.forget)
+		return;
+	ll_turn_begin(session);
+	for (size_t i = 0; i < n; i++) {
+		struct llfuse_forget forget = {.ino = inos[i], .nlookup = 1};
+
+		if (inos[i])
+			session->ops.forget(&call->req, 1, &forget);
+	}
+	ll_turn_end(session);
+}
+
+void ll_reply_status(struct call *call, int err)
+{
+	(void)fuse_reply_err(call->fuse, -err); /* nothing to take back if it does not arrive */
+}
+
+void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry)
+{
+	struct fuse_entry_param param;
+
+	if (err) {
+		ll_reply_status(call, err);
+		return;
+	}
+	ll_entry_to_fuse(entry, &param);
+	if (ll_is_undelivered(call, fuse_reply_entry(call->fuse, &param)))
+		ll_give_back(call, 1, &entry->ino);
+}
+
+void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry)
+{
+	if (err)
+		ll_reply_status(call, err);
+	else
+		(void)fuse_reply_attr(call->fuse, &entry->attr, entry->attr_timeout_s);
+}
+
+void ll_reply_count(struct call *call, ssize_t n)
+{
+	if (n < 0)
+		ll_reply_status(call, (int)n);
+	else
+		(void)fuse_reply_write(call->fuse, (size_t)n);
+}
+
+/*
+ * The kernel sends requests on an open file when the open was answered, and the release
+ * when all the others were.  Over io_uring that order passes through memory shared with
+ * the kernel, where ThreadSanitizer cannot see it, so it is told.
+ */
+#ifdef __SANITIZE_THREAD__
+void __tsan_acquire(void *addr);
+void __tsan_release(void *addr);
+
+static void *order_of(uint64_t fh)
+{
+	static char orders[4096];
+
+	return &orders[(fh * UINT64_C(0x9E3779B97F4A7C15)) >> 52];
+}
+
+static void after_open(uint64_t fh)
+{
+	__tsan_acquire(order_of(fh));
+}
+
+static void before_use(uint64_t fh)
+{
+	__tsan_release(order_of(fh));
+}
+#else
+static void after_open(uint64_t fh)
+{
+	(void)fh;
+}
+
+static void before_use(uint64_t fh)
+{
+	(void)fh;
+}
+#endif
+
+/* @info NULL gives NULL back, as for a getattr without an open file. */
+struct llfuse_file *ll_file_from_fuse(struct llfuse_file *file, const struct fuse_file_info *info)
+{
+	if (!info)
+		return NULL;
+	after_open(info->fh);
+	*file = (struct llfuse_file){
+		.flags = info->flags,
+		.fh = info->fh,
+		.lock_owner = info->lock_owner,
+		.is_writepage = info->writepage,
+		.kill_suidgid = info->kill_suidgid,
+		.release_flock = info->flock_release,
+		.backing_fd = -1,
+	};
+	return file;
+}
+
+void ll_file_to_fuse(const struct llfuse_file *file, struct fuse_file_info *info)
+{
+	before_use(file->fh);
+	info->fh = file->fh;
+	info->direct_io = file->direct_io;
+	info->keep_cache = file->keep_cache;
+	info->nonseekable = file->nonseekable;
+	info->noflush = file->noflush;
+	info->parallel_direct_writes = file->parallel_direct_writes;
+	info->cache_readdir = file->cache_readdir;
+}
+
+/* Replies with what the handler collected in @data, and ends the call.  With a release function the handler's
+ * data are still in use while the reply is made: then one worker's turn lasts until they are let go. */
+void ll_reply_data(struct call *call, int err, struct llfuse_data *data)
+{
+	bool is_held = data->release;
+
+	if (!is_held)
+		ll_call_end(call, err);
+	if (err)
+		ll_reply_status(call, err);
+	else
+		(void)ll_data_reply(data);
+	ll_data_done(data);
+	if (is_held)
+		ll_call_end(call, err);
+}
+
+struct llfuse_session *llfuse_request_session(const struct llfuse_request *req)
+{
+	const struct call *call = req->internal;
+
+	return call ? call->session : NULL;
+}
+
+bool llfuse_interrupted(const struct llfuse_request *req)
+{
+	const struct call *call = req->internal;
+
+	return call && call->fuse && fuse_req_interrupted(call->fuse);
+}
+
+int llfuse_groups(const struct llfuse_request *req, size_t n, gid_t *groups)
+{
+	gid_t *all = NULL;
+	ssize_t count;
+
+	if (!req->internal)
+		return -ENOSYS;
+	if (req->pid <= 0)
+		return -ESRCH;
+	count = llfuse_get_sup_groups(req->pid, &all);
+	if (count > 0 && n)
+		memcpy(groups, all, ((size_t)count < n ? (size_t)count : n) * sizeof(*groups));
+	free(all);
+	return (int)count;
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Directory listings: packs what a handler adds for readdir and readdirplus, and remembers
+ * which entries the kernel will count a lookup for.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal.h"
+
+/* The smallest entry of a readdirplus answer: 128 bytes of attributes and a dirent of 24 plus
+ * a name of at least one byte, padded to 8.  Bounds how many entries fit. */
+enum { SMALLEST_PLUS_ENTRY = 160 };
+
+/* A made-up listing keeps its entries in this form. */
+struct dir_record {
+	char *name;
+	uint64_t ino;
+	off_t next_off;
+};
+
+static int reserve_counted(struct worker *worker, size_t capacity)
+{
+	uint64_t *counted;
+
+	if (capacity <= worker->counted_capacity)
+		return 0;
+	counted = realloc(worker->counted, capacity * sizeof(*counted));
+	if (!counted)
+		return -ENOMEM;
+	worker->counted = counted;
+	worker->counted_capacity = capacity;
+	return 0;
+}
+
+int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, size_t size, bool wants_attr)
+{
+	size_t payload_size;
+	char *payload;
+
+	memset(dir, 0, sizeof(*dir));
+	dir->req = req;
+	dir->size = size;
+	dir->wants_attr = wants_attr;
+	if (fuse_req_is_uring(req) && !fuse_req_get_payload(req, &payload, &payload_size, NULL) && payload_size >= size)
+		dir->buf = payload;
+	else
+		dir->buf = ll_worker_scratch(worker, size);
+	if (!dir->buf)
+		return -ENOMEM;
+	if (wants_attr) {
+		int err = reserve_counted(worker, size / SMALLEST_PLUS_ENTRY + 1);
+
+		if (err)
+			return err;
+		dir->counted = worker->counted;
+	}
+	return 0;
+}
+
+bool llfuse_dir_wants_attr(const struct llfuse_dir *dir)
+{
+	return dir->wants_attr;
+}
+
+void ll_entry_to_fuse(const struct llfuse_entry *entry, struct fuse_entry_param *param)
+{
+	param->ino = entry->ino;
+	param->generation = entry->generation;
+	param->attr = entry->attr;
+	param->attr_timeout = entry->attr_timeout_s;
+	param->entry_timeout = entry->entry_timeout_s;
+}
+
+static bool is_dot_or_dotdot(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+static size_t pack(struct llfuse_dir *dir, const char *name, const struct llfuse_entry *entry, bool is_counted,
+		   off_t next_off)
+{
+	size_t room = dir->size - dir->used;
+	struct fuse_entry_param param;
+	char *at = dir->buf ? dir->buf + dir->used : NULL;
+
+	if (!dir->wants_attr)
+		return fuse_add_direntry(dir->req, at, room, name, &entry->attr, next_off);
+	ll_entry_to_fuse(entry, &param);
+	if (!is_counted)
+		param.ino = 0; /* the kernel neither counts it nor uses its attributes */
+	return fuse_add_direntry_plus(dir->req, at, room, name, &param, next_off);
+}
+
+static int record(struct llfuse_dir *dir, const char *name, uint64_t ino, off_t next_off)
+{
+	struct dir_record *records = dir->records;
+	char *copy;
+
+	if (dir->n_records == dir->max_records) {
+		size_t max = dir->max_records ? dir->max_records * 2 : 16;
+
+		records = realloc(records, max * sizeof(*records));
+		if (!records)
+			return -ENOMEM;
+		dir->records = records;
+		dir->max_records = max;
+	}
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	records[dir->n_records++] = (struct dir_record){.name = copy, .ino = ino, .next_off = next_off};
+	return 0;
+}
+
+int llfuse_dir_add(struct llfuse_dir *dir, const char *name, const struct llfuse_entry *entry, off_t next_off)
+{
+	bool is_counted = dir->wants_attr && entry->ino && !is_dot_or_dotdot(name);
+	size_t size;
+
+	if (!name[0] || strchr(name, '/'))
+		return -EINVAL;
+	size = pack(dir, name, entry, is_counted, next_off);
+	if (size > dir->size - dir->used)
+		return LLFUSE_DIR_FULL;
+	if (!dir->req && record(dir, name, entry->ino, next_off))
+		return LLFUSE_DIR_FULL;
+	dir->used += size;
+	if (!is_counted)
+		return LLFUSE_DIR_ADDED;
+	if (dir->counted)
+		dir->counted[dir->n_counted++] = entry->ino;
+	return LLFUSE_DIR_COUNTED;
+}
+
+struct llfuse_dir *llfuse_dir_new(size_t size, bool wants_attr)
+{
+	struct llfuse_dir *dir = calloc(1, sizeof(*dir));
+
+	if (!dir)
+		return NULL;
+	dir->size = size;
+	dir->wants_attr = wants_attr;
+	return dir;
+}
+
+const char *llfuse_dir_get(const struct llfuse_dir *dir, size_t i, uint64_t *ino, off_t *next_off)
+{
+	if (i >= dir->n_records)
+		return NULL;
+	if (ino)
+		*ino = dir->records[i].ino;
+	if (next_off)
+		*next_off = dir->records[i].next_off;
+	return dir->records[i].name;
+}
+
+void llfuse_dir_free(struct llfuse_dir *dir)
+{
+	if (!dir)
+		return;
+	for (size_t i = 0; i < dir->n_records; i++)
+		free(dir->records[i].name);
+	free(dir->records);
+	free(dir);
+}

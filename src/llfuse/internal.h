@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the library share.  Nothing here is seen by a file system;
+ * this is the one header that includes libfuse.  Functions begin with ll_, so that
+ * they meet no name of a program that has the library linked in.
+ */
+#ifndef LLFUSE_INTERNAL_H
+#define LLFUSE_INTERNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
+#include <fuse_lowlevel.h>
+#include <fuse_opt.h>
+
+#include "llfuse.h"
+
+/* FUSE_OPT_KEY, in a form that clang does not take for a mistake. */
+#define OPTION_KEY(template, key)                                                                                      \
+	{                                                                                                              \
+		(template), (unsigned long)-1U, (key)                                                                  \
+	}
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* One thread that answers requests of one session: its counters, written by it alone and
+ * read by anyone, and memory that it uses again for each request. */
+struct worker {
+	struct worker *next; /* guarded by session.workers_lock; never removed before the session's end */
+	struct op_counters {
+		_Atomic uint64_t count;
+		_Atomic uint64_t errors;
+		_Atomic uint64_t latency[LLFUSE_LATENCY_BUCKETS];
+	} op[LLFUSE_OP_COUNT];
+
+	void *scratch;
+	size_t scratch_size;
+	uint64_t *counted; /* inodes of a readdirplus answer, to be given back if it does not arrive */
+	size_t counted_capacity;
+};
+
+/* How the open files of one inode do their I/O: see passthrough.c. */
+struct io_mode;
+
+struct io_mode_table {
+	pthread_mutex_t lock;
+	struct io_mode **buckets;
+	size_t n_buckets; /* a power of two, or 0 */
+	size_t n_modes;
+	int *orphans; /* backing ids that wait for a request to be closed with */
+	size_t n_orphans;
+};
+
+/* What is open now: see opens.c. */
+struct open_file;
+
+struct open_shard {
+	pthread_mutex_t lock;
+	struct open_file **buckets;
+	size_t n_buckets; /* a power of two, or 0 */
+	size_t n_opens;
+};
+
+struct open_table {
+	struct open_shard shards[16];
+};
+
+struct llfuse_session {
+	/* Fixed before the mount; need no lock. */
+	struct llfuse_ops ops;
+	void *userdata;
+	char *name;
+	uint64_t id; /* tells sessions of one process apart, also one after another */
+	unsigned n_workers;
+	unsigned max_idle_threads;
+	bool is_serial;
+	bool clone_fd;
+	unsigned max_read;
+	unsigned ring_depth;
+	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
+	bool handles_signals;
+	sigset_t saved_mask;
+	bool was_sigpipe_default;
+
+	struct fuse_session *fuse;
+
+	pthread_mutex_t serial_lock; /* is_serial: held while a handler runs.  Innermost of nothing: no
+				      * other lock of the library is held when it is taken. */
+
+	_Atomic uint32_t caps;
+	_Atomic bool is_initialized;
+	_Atomic int transport;
+
+	pthread_mutex_t workers_lock;
+	struct worker *workers; /* guarded by workers_lock for writing; readers start at the head */
+
+	struct io_mode_table io_modes;
+	struct open_table opens;
+};
+
+/* worker.c */
+struct worker *ll_worker_current(struct llfuse_session *session);
+void *ll_worker_scratch(struct worker *worker, size_t size);
+void ll_worker_count(struct worker *worker, enum llfuse_op op, bool is_error, uint64_t elapsed_ns);
+void ll_workers_free(struct llfuse_session *session);
+
+/* dispatch.c: the table for libfuse, with a function for each handler that is set. */
+void ll_dispatch_table(const struct llfuse_ops *ops, struct fuse_lowlevel_ops *table);
+
+/* conn.c: INIT. */
+void ll_conn_init(void *userdata, struct fuse_conn_info *info);
+void ll_conn_destroy(void *userdata);
+
+/* data.c */
+enum { DATA_INLINE_SEGMENTS = 8 };
+
+struct data_segment {
+	const void *bytes; /* NULL with fd -1: zeros */
+	int fd;
+	off_t off;
+	size_t n;
+};
+
+struct llfuse_data {
+	size_t size; /* what may be answered at most */
+	void *room;
+	size_t filled;
+	fuse_req_t req; /* NULL when made up */
+	struct worker *worker; /* NULL when made up */
+	struct data_segment inline_segments[DATA_INLINE_SEGMENTS];
+	struct data_segment *segments;
+	size_t n_segments, max_segments;
+	size_t total; /* sum of segments' n */
+	void (*release)(void *arg);
+	void *release_arg;
+};
+
+void ll_data_init(struct llfuse_data *data, fuse_req_t req, struct worker *worker, size_t size);
+/* The length of the answer, at most data->size; a file shorter than said makes it shorter when sent. */
+size_t ll_data_length(const struct llfuse_data *data);
+/* Sends what was collected as the answer to data->req.  Returns what libfuse's reply gave. */
+int ll_data_reply(struct llfuse_data *data);
+void ll_data_done(struct llfuse_data *data);
+
+/* dir.c */
+struct llfuse_dir {
+	fuse_req_t req; /* NULL when made up */
+	char *buf;
+	size_t size, used;
+	bool wants_attr;
+	uint64_t *counted;
+	size_t n_counted;
+	struct dir_record *records; /* when made up */
+	size_t n_records, max_records;
+};
+
+/* Room for @size bytes of answer to @req.  Returns 0 or -ENOMEM. */
+int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, size_t size, bool wants_attr);
+void ll_entry_to_fuse(const struct llfuse_entry *entry, struct fuse_entry_param *param);
+
+/* passthrough.c */
+void ll_io_modes_init(struct io_mode_table *table);
+void ll_io_modes_done(struct io_mode_table *table);
+/* Decides how an open of @ino that has just been answered by the handler does its I/O, and
+ * registers @backing_fd (or -1) if it is to.  Returns the backing id to answer with, or 0. */
+int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, int backing_fd);
+/* @req NULL: it has been answered already, and libfuse cannot use it any more. */
+void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino);
+bool ll_passthrough_is_permitted(void);
+
+/* opens.c */
+void ll_opens_init(struct open_table *table);
+void ll_opens_done(struct open_table *table);
+/* Before the reply: the release may come at once.  Without memory the open is not remembered. */
+void ll_opens_add(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
+void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
+/* Once no thread answers requests any more: releases what is still open. */
+void ll_opens_release_all(struct llfuse_session *session);
+
+/* log.c */
+void ll_log_to_syslog(const char *ident);
+void ll_log_capture_libfuse(void);
+/* While true, libfuse's messages of this thread are kept back; the first error is remembered. */
+void ll_log_hold(bool is_held);
+const char *ll_log_held_error(void);
+/* While true, libfuse's errors of this thread are only worth a debug line. */
+void ll_log_demote(bool is_demoted);
+
+/* signals.c */
+struct signal_thread {
+	pthread_t thread;
+	int stop_fd;
+	int signal_fd;
+	struct llfuse_session *session;
+};
+void ll_signals_block(struct llfuse_session *session);
+void ll_signals_restore(struct llfuse_session *session);
+int ll_signals_start(struct signal_thread *thread, struct llfuse_session *session);
+void ll_signals_stop(struct signal_thread *thread);
+
+/* mount.c */
+int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);
+
+#endif

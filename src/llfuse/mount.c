@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mounting: finds out what is wrong before libfuse tries, so that there is one
+ * clear line about it; and catches what libfuse and fusermount3 say where they find it out.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static bool is_passed_descriptor(const char *mountpoint)
+{
+	return !strncmp(mountpoint, "/dev/fd/", 8);
+}
+
+static int check_mountpoint(const struct llfuse_session *session, const char *mountpoint)
+{
+	struct stat st;
+	int err;
+
+	if (stat(mountpoint, &st) < 0) {
+		err = -errno;
+		llfuse_complain(session->name, "%s: %s%s", mountpoint, strerror(-err),
+				err == -ENOTCONN ? " (a dead mount lies there: unmount it first)" : "");
+		return err;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		llfuse_complain(session->name, "%s: %s", mountpoint, strerror(ENOTDIR));
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+static int check_device(const struct llfuse_session *session)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int err;
+
+	if (fd >= 0) {
+		close(fd);
+		return 0;
+	}
+	err = -errno;
+	llfuse_complain(session->name, "/dev/fuse: %s%s", strerror(-err),
+			err == -ENOENT || err == -ENODEV || err == -ENXIO ? " (is the kernel's fuse module loaded?)"
+									  : "");
+	return err == -ENOENT || err == -ENXIO ? -ENODEV : err;
+}
+
+static bool is_on_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	char *copy = strdup(path ? path : "/usr/bin:/bin"), *rest = copy;
+	bool is_found = false;
+
+	for (char *dir; rest && !is_found && (dir = strsep(&rest, ":"));) {
+		char *file;
+
+		if (asprintf(&file, "%s/%s", dir, program) < 0)
+			continue;
+		is_found = access(file, X_OK) == 0;
+		free(file);
+	}
+	free(copy);
+	return is_found;
+}
+
+/* fusermount3 writes its reason to stderr.  It is caught in memory while the mount is tried. */
+struct caught {
+	int stderr_copy;
+	int memory;
+};
+
+static void catch_stderr(struct caught *caught)
+{
+	caught->stderr_copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+	caught->memory = memfd_create("stderr", MFD_CLOEXEC);
+	if (caught->stderr_copy >= 0 && caught->memory >= 0)
+		dup2(caught->memory, STDERR_FILENO);
+}
+
+/* Puts stderr back, and the text without its last newline into @text. */
+static void release_stderr(struct caught *caught, char *text, size_t size)
+{
+	ssize_t n = -1;
+
+	if (caught->stderr_copy >= 0 && caught->memory >= 0) {
+		dup2(caught->stderr_copy, STDERR_FILENO);
+		n = pread(caught->memory, text, size - 1, 0);
+	}
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	text[n > 0 ? n : 0] = '\0';
+	if (caught->stderr_copy >= 0)
+		close(caught->stderr_copy);
+	if (caught->memory >= 0)
+		close(caught->memory);
+}
+
+static void explain_failure(const struct llfuse_session *session, const char *mountpoint, const char *said)
+{
+	const char *reason = ll_log_held_error();
+
+	if (geteuid() != 0 && !is_on_path("fusermount3"))
+		llfuse_complain(
+			session->name,
+			"%s: fusermount3: not found (ordinary users need it to mount: install the package fuse3)",
+			mountpoint);
+	else if (said[0])
+		llfuse_complain(session->name, "%s: %s", mountpoint, said);
+	else
+		llfuse_complain(session->name, "%s: %s", mountpoint, reason[0] ? reason : "cannot mount");
+}
+
+static int try_mount(struct llfuse_session *session, const char *mountpoint)
+{
+	bool has_helper = geteuid() != 0;
+	struct caught caught;
+	char said[1024] = "";
+	int failed, err;
+
+	ll_log_hold(true);
+	if (has_helper)
+		catch_stderr(&caught);
+	errno = 0;
+	failed = fuse_session_mount(session->fuse, mountpoint);
+	err = errno ? -errno : -EPERM;
+	if (has_helper)
+		release_stderr(&caught, said, sizeof(said));
+	ll_log_hold(false);
+	if (failed) {
+		explain_failure(session, mountpoint, said);
+		return err;
+	}
+	if (said[0])
+		llfuse_log(LLFUSE_LOG_WARNING, session->name, "%s", said);
+	return 0;
+}
+
+/* The mount point is made absolute: it must still be found to unmount, after a chdir(2). */
+int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config)
+{
+	const char *given = config->mountpoint;
+	char *mountpoint;
+	int err;
+
+	if (!given) {
+		llfuse_complain(session->name, "no mount point");
+		return -EINVAL;
+	}
+	if (is_passed_descriptor(given))
+		return try_mount(session, given);
+	err = check_mountpoint(session, given);
+	if (err)
+		return err;
+	err = check_device(session);
+	if (err)
+		return err;
+	mountpoint = realpath(given, NULL);
+	if (!mountpoint) {
+		err = -errno;
+		llfuse_complain(session->name, "%s: %s", given, strerror(-err));
+		return err;
+	}
+	err = try_mount(session, mountpoint);
+	free(mountpoint);
+	return err;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kernel passthrough.  The kernel wants all overlapping opens of one inode to do their I/O
+ * the same way: through the page cache, or all through one registered backing file;
+ * anything else is EIO for the later one.  So the first open decides, and this table remembers
+ * its decision, and the backing id that all share, until the last release.
+ *
+ * A release arrives after the kernel has let its open file go.  The table may
+ * therefore think for a moment that an inode is still open; a new open then joins the old
+ * decision, which is right too.
+ */
+#include <linux/capability.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+struct io_mode {
+	struct io_mode *next;
+	uint64_t ino;
+	uint64_t opens;
+	int backing_id; /* 0: through the page cache */
+};
+
+enum { FIRST_BUCKETS = 256 };
+
+void ll_io_modes_init(struct io_mode_table *table)
+{
+	pthread_mutex_init(&table->lock, NULL);
+}
+
+void ll_io_modes_done(struct io_mode_table *table)
+{
+	for (size_t i = 0; i < table->n_buckets; i++)
+		while (table->buckets[i]) {
+			struct io_mode *mode = table->buckets[i];
+
+			table->buckets[i] = mode->next;
+			free(mode);
+		}
+	free(table->buckets);
+	free(table->orphans); /* the kernel closes them with the session */
+	pthread_mutex_destroy(&table->lock);
+}
+
+/* Inode numbers may be pointers or counters: mix all bits into the low ones. */
+static size_t bucket_of(const struct io_mode_table *table, uint64_t ino)
+{
+	return (size_t)((ino * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (table->n_buckets - 1);
+}
+
+static struct io_mode **find_locked(const struct io_mode_table *table, uint64_t ino)
+{
+	struct io_mode **mode;
+
+	if (!table->n_buckets)
+		return NULL;
+	mode = &table->buckets[bucket_of(table, ino)];
+	while (*mode && (*mode)->ino != ino)
+		mode = &(*mode)->next;
+	return *mode ? mode : NULL;
+}
+
+/* Keeps chains short.  Without memory for a larger table the old one goes on. */
+static int grow_locked(struct io_mode_table *table)
+{
+	struct io_mode_table larger = {.n_buckets = table->n_buckets ? table->n_buckets * 2 : FIRST_BUCKETS};
+
+	if (table->n_modes < table->n_buckets)
+		return 0;
+	larger.buckets = calloc(larger.n_buckets, sizeof(struct io_mode *));
+	if (!larger.buckets)
+		return table->n_buckets ? 0 : -ENOMEM;
+	for (size_t i = 0; i < table->n_buckets; i++)
+		while (table->buckets[i]) {
+			struct io_mode *mode = table->buckets[i];
+			struct io_mode **to = &larger.buckets[bucket_of(&larger, mode->ino)];
+
+			table->buckets[i] = mode->next;
+			mode->next = *to;
+			*to = mode;
+		}
+	free(table->buckets);
+	table->buckets = larger.buckets;
+	table->n_buckets = larger.n_buckets;
+	return 0;
+}
+
+static struct io_mode *add_locked(struct io_mode_table *table, uint64_t ino)
+{
+	struct io_mode **bucket, *mode;
+
+	if (grow_locked(table))
+		return NULL;
+	mode = calloc(1, sizeof(*mode));
+	if (!mode)
+		return NULL;
+	mode->ino = ino;
+	bucket = &table->buckets[bucket_of(table, ino)];
+	mode->next = *bucket;
+	*bucket = mode;
+	table->n_modes++;
+	return mode;
+}
+
+/* A file that the kernel will not take, such as one on a stacked file system, is served through
+ * the page cache instead. */
+static int register_backing(fuse_req_t req, int backing_fd)
+{
+	int backing_id;
+
+	ll_log_demote(true);
+	backing_id = fuse_passthrough_open(req, backing_fd);
+	ll_log_demote(false);
+	return backing_id > 0 ? backing_id : 0;
+}
+
+/* libfuse closes a backing id by way of a request.  Where that is gone already, the id waits for
+ * the next one; without memory to remember it, for the end of the session. */
+static void close_backing_locked(struct io_mode_table *table, fuse_req_t req, int backing_id)
+{
+	int *orphans;
+
+	if (req) {
+		(void)fuse_passthrough_close(req, backing_id); /* libfuse logs a failure */
+		return;
+	}
+	orphans = realloc(table->orphans, (table->n_orphans + 1) * sizeof(*orphans));
+	if (!orphans)
+		return;
+	table->orphans = orphans;
+	orphans[table->n_orphans++] = backing_id;
+}
+
+static void close_orphans_locked(struct io_mode_table *table, fuse_req_t req)
+{
+	while (req && table->n_orphans)
+		(void)fuse_passthrough_close(req, table->orphans[--table->n_orphans]);
+}
+
+int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, int backing_fd)
+{
+	struct io_mode_table *table = &session->io_modes;
+	struct io_mode **found, *mode;
+	int backing_id = 0;
+
+	if (!(atomic_load_explicit(&session->caps, memory_order_relaxed) & LLFUSE_CAP_PASSTHROUGH))
+		return 0;
+	pthread_mutex_lock(&table->lock);
+	close_orphans_locked(table, req);
+	found = find_locked(table, ino);
+	mode = found ? *found : add_locked(table, ino);
+	if (mode) {
+		if (!mode->opens && backing_fd >= 0)
+			mode->backing_id = register_backing(req, backing_fd);
+		mode->opens++;
+		backing_id = mode->backing_id;
+	}
+	pthread_mutex_unlock(&table->lock);
+	return backing_id;
+}
+
+void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino)
+{
+	struct io_mode_table *table = &session->io_modes;
+	struct io_mode **found;
+
+	if (!(atomic_load_explicit(&session->caps, memory_order_relaxed) & LLFUSE_CAP_PASSTHROUGH))
+		return;
+	pthread_mutex_lock(&table->lock);
+	close_orphans_locked(table, req);
+	found = find_locked(table, ino);
+	if (found && --(*found)->opens == 0) {
+		struct io_mode *mode = *found;
+
+		if (mode->backing_id)
+			close_backing_locked(table, req, mode->backing_id);
+		*found = mode->next;
+		table->n_modes--;
+		free(mode);
+	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+bool llfuse_file_passthrough(const struct llfuse_session *session, uint64_t ino)
+{
+	struct io_mode_table *table = (struct io_mode_table *)&session->io_modes;
+	struct io_mode **found;
+	bool is_passthrough;
+
+	pthread_mutex_lock(&table->lock);
+	found = find_locked(table, ino);
+	is_passthrough = found && (*found)->backing_id;
+	pthread_mutex_unlock(&table->lock);
+	return is_passthrough;
+}
+
+static bool is_first_user_namespace(void)
+{
+	/* The kernel gives the first user namespace this fixed inode number (PROC_USER_INIT_INO). */
+	const char first[] = "user:[4026531837]";
+	char link[64];
+	ssize_t n = readlink("/proc/self/ns/user", link, sizeof(link));
+
+	return n == (ssize_t)sizeof(first) - 1 && !memcmp(link, first, sizeof(first) - 1);
+}
+
+/* The kernel offers passthrough to everyone and then refuses to register files without this
+ * capability: Linux fs/fuse/backing.c. */
+bool ll_passthrough_is_permitted(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, caps) < 0)
+		return false;
+	return (caps[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) && is_first_user_namespace();
+}
