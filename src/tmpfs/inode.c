@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/* One inode.  See inode.h. */
+#include "inode.h"
+
+#include "mem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define PERMISSIONS 07777u
+#define DAY_S 86400
+/* What a directory's size grows by with each entry, as in the kernel's tmpfs. */
+#define ENTRY_SIZE 20
+
+_Static_assert(sizeof(struct inode) <= 136, "a file's share of 200 bytes, see docs/design.md");
+
+void inode_now(struct timespec *now)
+{
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, now); /* fails only for an unknown clock */
+}
+
+static struct stamp stamp_of(const struct timespec *ts)
+{
+	return (struct stamp){.sec = ts->tv_sec, .nsec = (uint32_t)ts->tv_nsec};
+}
+
+static struct timespec timespec_of(struct stamp stamp)
+{
+	return (struct timespec){.tv_sec = stamp.sec, .tv_nsec = stamp.nsec};
+}
+
+static struct stamp stamp_now(void)
+{
+	struct timespec now;
+
+	inode_now(&now);
+	return stamp_of(&now);
+}
+
+static bool is_later(struct stamp a, struct stamp b)
+{
+	return a.sec != b.sec ? a.sec > b.sec : a.nsec > b.nsec;
+}
+
+void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner owner)
+{
+	inode->number = number;
+	atomic_init(&inode->refs, 1);
+	atomic_init(&inode->opens, 0);
+	small_rwlock_init(&inode->lock);
+	inode->type = (uint8_t)IFTODT(mode);
+	inode->permissions = (uint16_t)(mode & PERMISSIONS);
+	inode->uid = owner.uid;
+	inode->gid = owner.gid;
+	inode->links = inode_is_dir(inode) ? 2 : 1;
+	inode->btime = stamp_now();
+	inode->atime = inode->mtime = inode->ctime = inode->btime;
+}
+
+void inode_done(struct inode *inode, struct mem *mem)
+{
+	switch (inode->type) {
+	case DT_REG:
+		data_clear(&inode->data, mem);
+		break;
+	case DT_DIR:
+		dir_done(&inode->dir, mem);
+		break;
+	case DT_LNK:
+		mem_free(mem, inode->symlink.target, inode->symlink.len + 1);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------------ */
+/* Attributes                                                                */
+
+void inode_stat_locked(const struct inode *inode, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = inode->number;
+	st->st_mode = inode_type(inode) | inode->permissions;
+	st->st_nlink = inode->links;
+	st->st_uid = inode->uid;
+	st->st_gid = inode->gid;
+	st->st_blksize = DATA_PAGE_SIZE;
+	st->st_atim = timespec_of(inode->atime);
+	st->st_mtim = timespec_of(inode->mtime);
+	st->st_ctim = timespec_of(inode->ctime);
+	switch (inode->type) {
+	case DT_REG:
+		st->st_size = (off_t)inode->data.size;
+		st->st_blocks = (blkcnt_t)((inode->data.allocated + 511) / 512);
+		break;
+	case DT_DIR:
+		st->st_size = (off_t)((inode->entries + 2) * ENTRY_SIZE);
+		break;
+	case DT_LNK:
+		st->st_size = (off_t)inode->symlink.len;
+		break;
+	case DT_CHR:
+	case DT_BLK:
+		st->st_rdev = inode->rdev;
+		break;
+	default:
+		break;
+	}
+}
+
+void inode_stat(struct inode *inode, struct stat *st, struct timespec *btime)
+{
+	small_rwlock_rdlock(&inode->lock);
+	inode_stat_locked(inode, st);
+	if (btime)
+		*btime = timespec_of(inode->btime);
+	small_rwlock_rdunlock(&inode->lock);
+}
+
+void inode_drop_suidgid_locked(struct inode *inode)
+{
+	unsigned drop = S_ISUID;
+
+	/* Without group execution the bit means mandatory locking, not a group. */
+	if (inode->permissions & S_IXGRP)
+		drop |= S_ISGID;
+	if (!inode_is_dir(inode))
+		inode->permissions = (uint16_t)(inode->permissions & ~drop);
+}
+
+void inode_modified_locked(struct inode *inode)
+{
+	inode->mtime = inode->ctime = stamp_now();
+}
+
+/* Returns 0 or why the size cannot be changed. */
+static int change_size(struct inode *inode, struct mem *mem, uint64_t size) REQUIRES(inode->lock)
+{
+	bool differs;
+	int err;
+
+	if (!inode_is_regular(inode))
+		return inode_is_dir(inode) ? -EISDIR : -EINVAL;
+	differs = size != inode->data.size;
+	err = data_resize(&inode->data, mem, size);
+	if (err)
+		return err;
+	if (differs)
+		inode_modified_locked(inode);
+	return 0;
+}
+
+static void change_owner(struct inode *inode, const struct inode_change *change) REQUIRES(inode->lock)
+{
+	if (change->set & INODE_SET_UID)
+		inode->uid = change->uid;
+	if (change->set & INODE_SET_GID)
+		inode->gid = change->gid;
+	/* Whoever asks, and for no file that nobody can run: chown(2). */
+	inode_drop_suidgid_locked(inode);
+}
+
+static void change_times(struct inode *inode, const struct inode_change *change) REQUIRES(inode->lock)
+{
+	if (change->set & INODE_SET_ATIME)
+		inode->atime = stamp_of(&change->atime);
+	if (change->set & INODE_SET_MTIME)
+		inode->mtime = stamp_of(&change->mtime);
+	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : stamp_now();
+}
+
+int inode_change(struct inode *inode, struct mem *mem, const struct inode_change *change, struct stat *after)
+{
+	int err = 0;
+
+	small_rwlock_wrlock(&inode->lock);
+	if (change->set & INODE_SET_SIZE)
+		err = change_size(inode, mem, change->size);
+	if (err)
+		goto unlock;
+	if (change->set & (INODE_SET_UID | INODE_SET_GID))
+		change_owner(inode, change);
+	if (change->set & INODE_DROP_SUIDGID)
+		inode_drop_suidgid_locked(inode);
+	if (change->set & INODE_SET_MODE)
+		inode->permissions = (uint16_t)(change->mode & PERMISSIONS);
+	if (change->set)
+		change_times(inode, change);
+	inode_stat_locked(inode, after);
+unlock:
+	small_rwlock_wrunlock(&inode->lock);
+	return err;
+}
+
+void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner)
+{
+	small_rwlock_rdlock(&dir->lock);
+	if (dir->permissions & S_ISGID) {
+		owner->gid = dir->gid;
+		if (S_ISDIR(*mode))
+			*mode |= S_ISGID;
+	}
+	small_rwlock_rdunlock(&dir->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Links                                                                     */
+
+void inode_dir_changed(struct inode *dir, int entries, int subdirs)
+{
+	small_rwlock_wrlock(&dir->lock);
+	dir->entries += (uint32_t)entries;
+	dir->links += (uint32_t)subdirs;
+	inode_modified_locked(dir);
+	small_rwlock_wrunlock(&dir->lock);
+}
+
+void inode_links_changed(struct inode *inode, int by)
+{
+	small_rwlock_wrlock(&inode->lock);
+	if (inode_is_dir(inode) && by < 0)
+		inode->links = 0;
+	else
+		inode->links += (uint32_t)by;
+	inode->ctime = stamp_now();
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+int inode_add_link(struct inode *inode)
+{
+	int err = 0;
+
+	small_rwlock_wrlock(&inode->lock);
+	if (inode->links == UINT32_MAX) {
+		err = -EMLINK;
+	} else if (inode->links == 0 && !inode->unnamed) {
+		err = -ENOENT;
+	} else {
+		inode->links++;
+		inode->unnamed = false;
+		inode->ctime = stamp_now();
+	}
+	small_rwlock_wrunlock(&inode->lock);
+	return err;
+}
+
+void inode_unname(struct inode *inode)
+{
+	small_rwlock_wrlock(&inode->lock);
+	inode->links = 0;
+	inode->unnamed = true;
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Access                                                                    */
+
+/* relatime: once after each change, and once a day. */
+static bool atime_is_due(const struct inode *inode, struct stamp now) REQUIRES_SHARED(inode->lock)
+{
+	return !is_later(inode->atime, inode->mtime) || !is_later(inode->atime, inode->ctime) ||
+	       now.sec - inode->atime.sec >= DAY_S;
+}
+
+void inode_begin_access(struct inode *inode)
+{
+	struct stamp now = stamp_now();
+
+	small_rwlock_rdlock(&inode->lock);
+	if (!atime_is_due(inode, now))
+		return;
+	small_rwlock_rdunlock(&inode->lock);
+	small_rwlock_wrlock(&inode->lock);
+	inode->atime = now;
+	small_rwlock_downgrade(&inode->lock);
+}
+
+void inode_end_access(struct inode *inode)
+{
+	small_rwlock_rdunlock(&inode->lock);
+}

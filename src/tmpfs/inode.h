@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One inode: what stat(2) shows of it, who refers to it, and its contents.  Knows
+ * POSIX's rules for modes and times; nothing of names (dir), of how an inode is
+ * found (itable), or of who is allowed to change what (the kernel checks).
+ */
+#ifndef TMPFS_INODE_H
+#define TMPFS_INODE_H
+
+#include "data.h"
+#include "dir.h"
+#include "lock.h"
+
+#include <dirent.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+/* Whom a new inode belongs to. */
+struct owner {
+	uid_t uid;
+	gid_t gid;
+};
+
+/* A struct timespec in 12 bytes: there are four in each inode. */
+struct stamp {
+	int64_t sec;
+	uint32_t nsec;
+} __attribute__((packed, aligned(4)));
+
+struct symlink {
+	char *target;
+	size_t len;
+};
+
+struct inode {
+	struct table_link link; /* the itable's */
+	uint64_t number; /* fixed; never used twice */
+	/* How often it is referred to: by names, opens, the kernel's lookups, and
+	 * requests under way.  The last one frees it (tree_put()). */
+	_Atomic uint64_t refs;
+	_Atomic uint32_t opens; /* of refs */
+	struct small_rwlock lock; /* taken after the tree's; one at a time */
+	uint8_t type; /* fixed: the top bits of st_mode, DT_REG ... */
+
+	/* guarded by lock */
+	bool unnamed; /* made without a name, and has none yet */
+	uint16_t permissions; /* the low 12 bits of st_mode */
+	uid_t uid;
+	gid_t gid;
+	uint32_t links; /* as st_nlink */
+	struct stamp atime, mtime, ctime;
+	struct stamp btime; /* fixed */
+	union {
+		struct data data; /* regular file */
+		struct {
+			struct dir dir; /* guarded by the lock of the tree */
+			uint32_t entries; /* as many as dir has, for who holds only the inode's lock */
+		};
+		struct symlink symlink; /* fixed */
+		dev_t rdev; /* fixed; devices */
+	};
+};
+
+/* What to change, and to what.  Times that are not set follow from what is. */
+enum inode_set {
+	INODE_SET_MODE = 1 << 0,
+	INODE_SET_UID = 1 << 1,
+	INODE_SET_GID = 1 << 2,
+	INODE_SET_SIZE = 1 << 3,
+	INODE_SET_ATIME = 1 << 4,
+	INODE_SET_MTIME = 1 << 5,
+	INODE_SET_CTIME = 1 << 6,
+	INODE_DROP_SUIDGID = 1 << 7, /* the caller may not keep setuid and setgid */
+};
+
+struct inode_change {
+	unsigned set;
+	mode_t mode; /* permissions; the type is ignored */
+	uid_t uid;
+	gid_t gid;
+	uint64_t size;
+	struct timespec atime, mtime, ctime;
+};
+
+/* Fills in @inode, which is all zero.  links is 1, or 2 for a directory. */
+void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner owner);
+
+/* Frees the contents. */
+void inode_done(struct inode *inode, struct mem *mem);
+
+/* The time that all stamps are made of: the clock by which the kernel stamps what it writes
+ * for us, as two clocks would let time run backwards. */
+void inode_now(struct timespec *now);
+
+static inline bool inode_is_dir(const struct inode *inode)
+{
+	return inode->type == DT_DIR;
+}
+
+static inline bool inode_is_regular(const struct inode *inode)
+{
+	return inode->type == DT_REG;
+}
+
+static inline mode_t inode_type(const struct inode *inode)
+{
+	return (mode_t)inode->type << 12; /* DTTOIF(), which gives an int */
+}
+
+/* The attributes; @btime may be NULL. */
+void inode_stat(struct inode *inode, struct stat *st, struct timespec *btime);
+
+/* As inode_stat(), with the lock held. */
+void inode_stat_locked(const struct inode *inode, struct stat *st) REQUIRES_SHARED(inode->lock);
+
+/* Makes all changes or none, and shows the attributes after them.
+ * Returns 0, -EFBIG, or -EINVAL for the size of what is no regular file, -EISDIR of a directory. */
+int inode_change(struct inode *inode, struct mem *mem, const struct inode_change *change, struct stat *after);
+
+/* A name of the directory was added, removed or exchanged: @entries and @subdirs say by how much
+ * their numbers change. */
+void inode_dir_changed(struct inode *dir, int entries, int subdirs);
+
+/* A name of @inode was removed (-1), moved (0), or given (1) where that cannot fail.
+ * A directory without its name has no links. */
+void inode_links_changed(struct inode *inode, int by);
+
+/* Like inode_links_changed(inode, 1), unless there are too many (-EMLINK), or the
+ * last name was removed (-ENOENT). */
+int inode_add_link(struct inode *inode);
+
+/* Makes of a new inode one that waits for its first name. */
+void inode_unname(struct inode *inode);
+
+/* The group of what is made in @dir, and the bits that it hands down, as set-group-id
+ * directories want it. */
+void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner);
+
+/* Somebody reads from @inode: relatime's rule decides whether atime follows.  Then
+ * holds its lock for reading, until inode_end_access(). */
+void inode_begin_access(struct inode *inode) ACQUIRE_SHARED(inode->lock);
+void inode_end_access(struct inode *inode) RELEASE_SHARED(inode->lock);
+
+/* Sets mtime and ctime to now. */
+void inode_modified_locked(struct inode *inode) REQUIRES(inode->lock);
+
+/* As chown(2), write(2) and truncate(2) do for those who may not keep them. */
+void inode_drop_suidgid_locked(struct inode *inode) REQUIRES(inode->lock);
+
+#endif

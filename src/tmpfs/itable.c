@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* From numbers to inodes.  See itable.h. */
+#include "itable.h"
+
+#include "inode.h"
+
+#include <stddef.h>
+
+/* Consecutive numbers go to different shards, and what has the same number of
+ * trailing zeros to different chains. */
+static uint64_t hash_of_number(uint64_t number)
+{
+	return (number * UINT64_C(0x9e3779b97f4a7c15)) >> 24;
+}
+
+static uint64_t hash_of_link(const struct table_link *link)
+{
+	return hash_of_number(((const struct inode *)link)->number);
+}
+
+static struct itable_shard *shard_of(struct itable *itable, uint64_t number)
+{
+	return &itable->shards[number % ITABLE_SHARDS];
+}
+
+/* Where the link to the inode with @number is; NULL if there is none. */
+static struct table_link **find(struct itable_shard *shard, uint64_t number) REQUIRES_SHARED(shard->lock)
+{
+	struct table_link **at = table_chain(&shard->table, hash_of_number(number));
+
+	if (!at)
+		return NULL;
+	while (*at && ((struct inode *)*at)->number != number)
+		at = &(*at)->next;
+	return *at ? at : NULL;
+}
+
+/* A reference to an inode that has none left cannot be had: it is being freed. */
+static bool ref_unless_zero(struct inode *inode)
+{
+	uint64_t refs = atomic_load_explicit(&inode->refs, memory_order_relaxed);
+
+	while (refs > 0)
+		if (atomic_compare_exchange_weak_explicit(&inode->refs, &refs, refs + 1, memory_order_relaxed,
+							  memory_order_relaxed))
+			return true;
+	return false;
+}
+
+void itable_init(struct itable *itable)
+{
+	unsigned i;
+
+	for (i = 0; i < ITABLE_SHARDS; i++) {
+		small_rwlock_init(&itable->shards[i].lock);
+		itable->shards[i].table = (struct table){0};
+	}
+	atomic_init(&itable->count, 0);
+}
+
+void itable_drain(struct itable *itable, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg)
+{
+	unsigned i;
+
+	for (i = 0; i < ITABLE_SHARDS; i++)
+		table_drain(&itable->shards[i].table, mem, drop, arg);
+	atomic_store(&itable->count, 0);
+}
+
+int itable_add(struct itable *itable, struct mem *mem, struct inode *inode)
+{
+	struct itable_shard *shard = shard_of(itable, inode->number);
+	int err;
+
+	small_rwlock_wrlock(&shard->lock);
+	err = table_reserve(&shard->table, mem);
+	if (!err)
+		table_insert(&shard->table, mem, &inode->link, hash_of_link);
+	small_rwlock_wrunlock(&shard->lock);
+	if (!err)
+		atomic_fetch_add_explicit(&itable->count, 1, memory_order_relaxed);
+	return err;
+}
+
+struct inode *itable_get(struct itable *itable, uint64_t number)
+{
+	struct itable_shard *shard = shard_of(itable, number);
+	struct inode *inode = NULL;
+	struct table_link **at;
+
+	small_rwlock_rdlock(&shard->lock);
+	at = find(shard, number);
+	if (at && ref_unless_zero((struct inode *)*at))
+		inode = (struct inode *)*at;
+	small_rwlock_rdunlock(&shard->lock);
+	return inode;
+}
+
+bool itable_unref(struct itable *itable, struct mem *mem, struct inode *inode, uint64_t n)
+{
+	struct itable_shard *shard;
+
+	if (atomic_fetch_sub_explicit(&inode->refs, n, memory_order_acq_rel) != n)
+		return false;
+	shard = shard_of(itable, inode->number);
+	small_rwlock_wrlock(&shard->lock);
+	table_remove(&shard->table, mem, find(shard, inode->number));
+	small_rwlock_wrunlock(&shard->lock);
+	atomic_fetch_sub_explicit(&itable->count, 1, memory_order_relaxed);
+	return true;
+}
+
+uint64_t itable_count(const struct itable *itable)
+{
+	return atomic_load_explicit(&itable->count, memory_order_relaxed);
+}

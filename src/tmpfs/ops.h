@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The request handlers of tmpfs: they translate between the library and the tree,
+ * and say how long the kernel may remember what it is told.
+ *
+ * Nobody but the kernel's own requests changes a tmpfs, so that names, missing names,
+ * attributes, listings and pages may all be remembered for ever.  What a request
+ * changes beside what it names (the other links of a file, the times of a parent), the
+ * kernel invalidates by itself.
+ */
+#ifndef TMPFS_OPS_H
+#define TMPFS_OPS_H
+
+#include "tree.h"
+
+#include <llfuse.h>
+
+struct tmpfs {
+	struct tree *tree; /* freed by destroy */
+	bool writeback; /* fixed in init: the kernel owns sizes and times of regular files */
+};
+
+extern const struct llfuse_ops tmpfs_ops;
+
+static inline struct tmpfs *tmpfs_of(const struct llfuse_request *req)
+{
+	return llfuse_userdata(req);
+}
+
+static inline struct tree *tree_of(const struct llfuse_request *req)
+{
+	return tmpfs_of(req)->tree;
+}
+
+static inline struct owner owner_of(const struct llfuse_request *req)
+{
+	return (struct owner){.uid = req->uid, .gid = req->gid};
+}
+
+/* What the kernel is told of @inode. */
+void fill_entry(const struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
+
+/* The parts of tmpfs_ops. */
+
+/* ops_names.c */
+int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry);
+void op_forget(struct llfuse_request *req, size_t n, const struct llfuse_forget *forgets);
+int op_mknod(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+	     struct llfuse_entry *entry);
+int op_mkdir(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_entry *entry);
+int op_symlink(struct llfuse_request *req, uint64_t parent, const char *name, const char *target,
+	       struct llfuse_entry *entry);
+int op_link(struct llfuse_request *req, uint64_t ino, uint64_t parent, const char *name, struct llfuse_entry *entry);
+int op_unlink(struct llfuse_request *req, uint64_t parent, const char *name);
+int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name);
+int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+	      unsigned flags);
+int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
+int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_dir *dir);
+
+/* ops_attr.c */
+int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry);
+int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
+	       unsigned fields, struct llfuse_entry *entry);
+int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned flags, unsigned mask,
+	     struct statx *stx, double *attr_timeout_s);
+int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st);
+
+/* ops_data.c */
+int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_file *file,
+	      struct llfuse_entry *entry);
+int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
+	       struct llfuse_entry *entry);
+int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data);
+ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
+		 off_t off);
+int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int mode, off_t off, off_t len);
+off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence);
+
+#endif

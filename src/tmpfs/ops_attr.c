@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* Handlers for attributes of inodes and of the whole.  See ops.h. */
+#include "ops.h"
+
+#include <errno.h>
+#include <sys/sysmacros.h>
+
+int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry)
+{
+	struct inode *inode = tree_get(tree_of(req), ino);
+
+	(void)file;
+	if (!inode)
+		return -ESTALE;
+	fill_entry(tree_of(req), inode, entry);
+	tree_put(tree_of(req), inode);
+	return 0;
+}
+
+/* The library's names for what changes, in the core's. */
+static unsigned set_of(unsigned fields)
+{
+	static const struct {
+		unsigned field, set;
+	} map[] = {
+		{LLFUSE_SET_MODE, INODE_SET_MODE},   {LLFUSE_SET_UID, INODE_SET_UID},
+		{LLFUSE_SET_GID, INODE_SET_GID},     {LLFUSE_SET_SIZE, INODE_SET_SIZE},
+		{LLFUSE_SET_ATIME, INODE_SET_ATIME}, {LLFUSE_SET_MTIME, INODE_SET_MTIME},
+		{LLFUSE_SET_CTIME, INODE_SET_CTIME}, {LLFUSE_SET_KILL_SUIDGID, INODE_DROP_SUIDGID},
+	};
+	unsigned set = 0;
+	size_t i;
+
+	for (i = 0; i < sizeof(map) / sizeof(map[0]); i++)
+		if (fields & map[i].field)
+			set |= map[i].set;
+	return set;
+}
+
+int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
+	       unsigned fields, struct llfuse_entry *entry)
+{
+	const struct inode_change change = {
+		.set = set_of(fields),
+		.mode = attr->st_mode,
+		.uid = attr->st_uid,
+		.gid = attr->st_gid,
+		.size = (uint64_t)attr->st_size,
+		.atime = attr->st_atim,
+		.mtime = attr->st_mtim,
+		.ctime = attr->st_ctim,
+	};
+	struct tree *tree = tree_of(req);
+	struct inode *inode = tree_get(tree, ino);
+	int err;
+
+	(void)file;
+	if (!inode)
+		return -ESTALE;
+	err = inode_change(inode, &tree->mem, &change, &entry->attr);
+	if (!err)
+		fill_entry(tree, inode, entry);
+	tree_put(tree, inode);
+	return err;
+}
+
+static struct statx_timestamp statx_time(const struct timespec *ts)
+{
+	return (struct statx_timestamp){.tv_sec = ts->tv_sec, .tv_nsec = (uint32_t)ts->tv_nsec};
+}
+
+int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned flags, unsigned mask,
+	     struct statx *stx, double *attr_timeout_s)
+{
+	struct inode *inode = tree_get(tree_of(req), ino);
+	struct timespec btime;
+	struct stat st;
+
+	(void)file;
+	(void)flags; /* AT_STATX_*: the answer is always exact */
+	(void)mask; /* all of it costs the same */
+	if (!inode)
+		return -ESTALE;
+	inode_stat(inode, &st, &btime);
+	tree_put(tree_of(req), inode);
+	stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
+	stx->stx_blksize = (uint32_t)st.st_blksize;
+	stx->stx_nlink = (uint32_t)st.st_nlink;
+	stx->stx_uid = st.st_uid;
+	stx->stx_gid = st.st_gid;
+	stx->stx_mode = (uint16_t)st.st_mode;
+	stx->stx_ino = st.st_ino;
+	stx->stx_size = (uint64_t)st.st_size;
+	stx->stx_blocks = (uint64_t)st.st_blocks;
+	stx->stx_atime = statx_time(&st.st_atim);
+	stx->stx_mtime = statx_time(&st.st_mtim);
+	stx->stx_ctime = statx_time(&st.st_ctim);
+	stx->stx_btime = statx_time(&btime);
+	stx->stx_rdev_major = major(st.st_rdev);
+	stx->stx_rdev_minor = minor(st.st_rdev);
+	*attr_timeout_s = LLFUSE_FOREVER_S;
+	return 0;
+}
+
+int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st)
+{
+	struct tree_usage usage;
+	uint64_t used;
+
+	(void)ino;
+	tree_usage(tree_of(req), &usage);
+	used = (usage.size_used + DATA_PAGE_SIZE - 1) / DATA_PAGE_SIZE;
+	st->f_bsize = DATA_PAGE_SIZE;
+	st->f_frsize = DATA_PAGE_SIZE;
+	st->f_blocks = usage.size_max / DATA_PAGE_SIZE;
+	/* Nothing keeps the tree within its size yet: more may be used than there is. */
+	st->f_bfree = used < st->f_blocks ? st->f_blocks - used : 0;
+	st->f_bavail = st->f_bfree;
+	st->f_files = usage.inodes_max;
+	st->f_ffree = usage.inodes_used < usage.inodes_max ? usage.inodes_max - usage.inodes_used : 0;
+	st->f_favail = st->f_ffree;
+	st->f_namemax = DIR_NAME_MAX;
+	return 0;
+}

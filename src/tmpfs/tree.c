@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/* The tree: its life, references, looking up and listing.  See tree.h. */
+#include "tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* How many bytes of the tree one inode stands for in statfs(2): the least that it takes. */
+#define BYTES_PER_INODE 200
+
+/* ------------------------------------------------------------------------ */
+/* Life                                                                      */
+
+/* Fills @bytes with what cannot be guessed, or with the clock where there is nothing else. */
+static void random_bytes(void *bytes, size_t n)
+{
+	struct timespec now;
+
+	if (getrandom(bytes, n, GRND_NONBLOCK) == (ssize_t)n)
+		return;
+	memset(bytes, 0, n);
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* fails only for an unknown clock */
+	memcpy(bytes, &now.tv_nsec, n < sizeof(now.tv_nsec) ? n : sizeof(now.tv_nsec));
+}
+
+static int make_root(struct tree *tree, mode_t mode, struct owner owner)
+{
+	struct inode *root = mem_zalloc(&tree->mem, sizeof(*root));
+	int err;
+
+	if (!root)
+		return -ENOMEM;
+	inode_init(root, TREE_ROOT_NUMBER, S_IFDIR | (mode & 07777), owner);
+	root->dir.parent = root;
+	err = itable_add(&tree->inodes, &tree->mem, root);
+	if (err) {
+		mem_free(&tree->mem, root, sizeof(*root));
+		return err;
+	}
+	tree->root = root;
+	return 0;
+}
+
+/* Writers first: a storm of lookups would keep names from ever changing. */
+static int init_lock(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+	int err;
+
+	err = pthread_rwlockattr_init(&attr);
+	if (err)
+		return -err;
+	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP); /* known to glibc */
+	err = pthread_rwlock_init(lock, &attr);
+	(void)pthread_rwlockattr_destroy(&attr); /* never fails */
+	return -err;
+}
+
+int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **made)
+{
+	struct tree *tree = aligned_alloc(_Alignof(struct tree), sizeof(*tree));
+	int err;
+
+	if (!tree)
+		return -ENOMEM;
+	memset(tree, 0, sizeof(*tree));
+	err = init_lock(&tree->lock);
+	if (err) {
+		free(tree);
+		return err;
+	}
+	mem_init(&tree->mem);
+	itable_init(&tree->inodes);
+	atomic_init(&tree->next_number, TREE_ROOT_NUMBER + 1);
+	random_bytes(&tree->name_key, sizeof(tree->name_key));
+	random_bytes(&tree->generation, sizeof(tree->generation));
+	if (tree->generation == 0)
+		tree->generation = 1;
+	tree->size_max = size_max;
+	err = make_root(tree, mode, owner);
+	if (err) {
+		tree_free(tree);
+		return err;
+	}
+	*made = tree;
+	return 0;
+}
+
+static void free_inode(struct tree *tree, struct inode *inode)
+{
+	inode_done(inode, &tree->mem);
+	mem_free(&tree->mem, inode, sizeof(*inode));
+}
+
+static void free_link(struct table_link *link, void *arg)
+{
+	free_inode(arg, (struct inode *)link);
+}
+
+void tree_free(struct tree *tree)
+{
+	if (!tree)
+		return;
+	itable_drain(&tree->inodes, &tree->mem, free_link, tree);
+	(void)pthread_rwlock_destroy(&tree->lock); /* fails only while it is held */
+	free(tree);
+}
+
+void tree_usage(const struct tree *tree, struct tree_usage *usage)
+{
+	usage->size_max = tree->size_max;
+	usage->size_used = mem_used(&tree->mem);
+	usage->inodes_max = tree->size_max / BYTES_PER_INODE;
+	usage->inodes_used = itable_count(&tree->inodes);
+}
+
+/* ------------------------------------------------------------------------ */
+/* References                                                                */
+
+struct inode *tree_get(struct tree *tree, uint64_t number)
+{
+	return itable_get(&tree->inodes, number);
+}
+
+void tree_ref(struct inode *inode)
+{
+	atomic_fetch_add_explicit(&inode->refs, 1, memory_order_relaxed);
+}
+
+static void unref(struct tree *tree, struct inode *inode, uint64_t n)
+{
+	if (itable_unref(&tree->inodes, &tree->mem, inode, n))
+		free_inode(tree, inode);
+	/* Also when the request only made a file shorter. */
+	mem_trim(&tree->mem);
+}
+
+void tree_put(struct tree *tree, struct inode *inode)
+{
+	unref(tree, inode, 1);
+}
+
+void tree_forget(struct tree *tree, uint64_t number, uint64_t n)
+{
+	struct inode *inode;
+
+	/* The kernel never gives back the root's first lookup, which nothing counted. */
+	if (number == TREE_ROOT_NUMBER)
+		return;
+	inode = tree_get(tree, number);
+	if (inode)
+		unref(tree, inode, n + 1);
+}
+
+int tree_open(struct tree *tree, uint64_t number)
+{
+	struct inode *inode = tree_get(tree, number);
+
+	if (!inode)
+		return -ESTALE;
+	atomic_fetch_add_explicit(&inode->opens, 1, memory_order_relaxed);
+	return 0; /* the reference is the open's now */
+}
+
+void tree_close(struct tree *tree, uint64_t number)
+{
+	struct inode *inode = tree_get(tree, number);
+
+	if (!inode)
+		return;
+	atomic_fetch_sub_explicit(&inode->opens, 1, memory_order_relaxed);
+	unref(tree, inode, 2);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Looking up                                                                */
+
+int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name)
+{
+	size_t len = strlen(bytes);
+
+	if (len == 0)
+		return -ENOENT;
+	if (len > DIR_NAME_MAX)
+		return -ENAMETOOLONG;
+	name->bytes = bytes;
+	name->len = len;
+	name->hash = siphash13(&tree->name_key, bytes, len);
+	return 0;
+}
+
+int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir)
+{
+	struct inode *inode = tree_get(tree, number);
+
+	if (!inode)
+		return -ESTALE;
+	if (!inode_is_dir(inode)) {
+		tree_put(tree, inode);
+		return -ENOTDIR;
+	}
+	*dir = inode;
+	return 0;
+}
+
+/* What @name leads to in @dir, or NULL. */
+static struct inode *find_locked(struct inode *dir, const struct dir_name *name)
+{
+	struct dir_entry *entry;
+
+	if (name->len == 1 && name->bytes[0] == '.')
+		return dir;
+	if (name->len == 2 && name->bytes[0] == '.' && name->bytes[1] == '.')
+		return dir->dir.parent;
+	entry = dir_find(&dir->dir, name);
+	return entry ? entry->inode : NULL;
+}
+
+int tree_lookup(struct tree *tree, uint64_t parent, const char *bytes, struct inode **found)
+{
+	struct dir_name name;
+	struct inode *dir, *inode;
+	int err;
+
+	err = tree_name(tree, bytes, &name);
+	if (err)
+		return err;
+	err = tree_get_dir(tree, parent, &dir);
+	if (err)
+		return err;
+	pthread_rwlock_rdlock(&tree->lock);
+	inode = find_locked(dir, &name);
+	if (inode)
+		tree_ref(inode);
+	pthread_rwlock_unlock(&tree->lock);
+	tree_put(tree, dir);
+	if (!inode)
+		return -ENOENT;
+	*found = inode;
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Listing                                                                   */
+
+/* The offsets behind "." and "..". */
+enum { BEHIND_DOT = 1, BEHIND_DOT_DOT = 2 };
+
+int tree_list_begin(struct tree *tree, uint64_t number, uint64_t off, struct tree_list *list)
+{
+	int err = tree_get_dir(tree, number, &list->dir);
+
+	if (err)
+		return err;
+	inode_begin_access(list->dir);
+	inode_end_access(list->dir);
+	list->tree = tree;
+	list->off = off;
+	pthread_rwlock_rdlock(&tree->lock);
+	return 0;
+}
+
+static bool next_dot(struct tree_list *list, struct tree_item *item)
+{
+	struct inode *dir = list->dir;
+
+	if (list->off < BEHIND_DOT)
+		*item = (struct tree_item){.name = ".", .inode = dir, .next_off = BEHIND_DOT};
+	else
+		*item = (struct tree_item){
+			.name = "..", .inode = dir->dir.parent ? dir->dir.parent : dir, .next_off = BEHIND_DOT_DOT};
+	list->off = item->next_off;
+	return true;
+}
+
+bool tree_list_next(struct tree_list *list, struct tree_item *item)
+{
+	struct dir_entry *entry;
+
+	if (list->off < BEHIND_DOT_DOT)
+		return next_dot(list, item);
+	entry = dir_next(&list->dir->dir, list->off);
+	if (!entry)
+		return false;
+	*item = (struct tree_item){.name = entry->name, .inode = entry->inode, .next_off = entry->cookie};
+	list->off = entry->cookie;
+	return true;
+}
+
+void tree_list_end(struct tree_list *list)
+{
+	pthread_rwlock_unlock(&list->tree->lock);
+	tree_put(list->tree, list->dir);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tree: the operations on names that POSIX describes, on inodes called by
+ * their numbers.  Knows which inode has which names and when one may be freed;
+ * nothing of who asks from outside, or over what protocol.
+ *
+ * Invariants
+ *  T1  An inode lives while it has a name, an open, a lookup or a request under
+ *      way: each is one reference, and the last one given back frees it.
+ *  T2  A number is used once.
+ *  T3  A directory has at most one name; dir.parent is where, or NULL.
+ *  T4  A directory's links are 2 + the directories in it while it has its name, else 0.
+ *  T5  An operation that fails leaves everything as it was.
+ *
+ * Locks, in this order: tree.lock; one inode.lock; a shard of the itable.
+ * tree.lock guards all names (struct dir).  tree_put() may free a whole file, and is
+ * never called with a lock held.
+ */
+#ifndef TMPFS_TREE_H
+#define TMPFS_TREE_H
+
+#include "inode.h"
+#include "itable.h"
+#include "mem.h"
+#include "siphash.h"
+
+#include <pthread.h>
+
+#define TREE_ROOT_NUMBER UINT64_C(1)
+/* Longest target of a symbolic link, in bytes. */
+#define TREE_TARGET_MAX 4095
+
+struct tree {
+	struct mem mem;
+	struct itable inodes;
+	pthread_rwlock_t lock;
+	_Atomic uint64_t next_number;
+	/* fixed */
+	struct siphash_key name_key;
+	uint32_t generation; /* of all inodes of this tree; not 0 */
+	uint64_t size_max; /* bytes that the tree should stay within; for statfs and fallocate so far */
+	struct inode *root;
+};
+
+/* How full the tree is, in bytes and inodes. */
+struct tree_usage {
+	uint64_t size_max, size_used;
+	uint64_t inodes_max, inodes_used;
+};
+
+/* @mode is of the root, its type ignored.  Returns 0 or -ENOMEM. */
+int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **tree);
+
+/* Frees everything, referred to or not.  NULL is nothing. */
+void tree_free(struct tree *tree);
+
+void tree_usage(const struct tree *tree, struct tree_usage *usage);
+
+/* ------------------------------------------------------------------------ */
+/* References                                                                */
+
+/* The inode with @number for the time of a request: tree_put() gives it back.  NULL if there
+ * is none. */
+struct inode *tree_get(struct tree *tree, uint64_t number);
+
+/* A further reference to what the caller has one of. */
+void tree_ref(struct inode *inode);
+
+void tree_put(struct tree *tree, struct inode *inode);
+
+/* Gives back @n references that lookups of @number handed out. */
+void tree_forget(struct tree *tree, uint64_t number, uint64_t n);
+
+/* One open of @number, for what open(2) itself changes.  Returns 0 or -ESTALE. */
+int tree_open(struct tree *tree, uint64_t number);
+void tree_close(struct tree *tree, uint64_t number);
+
+/* ------------------------------------------------------------------------ */
+/* Names                                                                     */
+
+/*
+ * What follows returns 0 or: -ESTALE if there is no inode with a given number,
+ * -ENOTDIR if that of a parent is none, -ENAMETOOLONG, -ENOENT if a parent was
+ * removed, -ENOMEM, -ENOSPC, and what is said of each.
+ * An inode that is returned carries a reference for the kernel: tree_forget() or tree_put().
+ */
+
+/* -ENOENT: not there.  "." and ".." are. */
+int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct inode **inode);
+
+/* -EEXIST.  @mode has type and permissions. */
+int tree_mknod(struct tree *tree, uint64_t parent, const char *name, mode_t mode, dev_t rdev, struct owner owner,
+	       struct inode **made);
+int tree_mkdir(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
+	       struct inode **made);
+int tree_symlink(struct tree *tree, uint64_t parent, const char *name, const char *target, struct owner owner,
+		 struct inode **made);
+
+/* A regular file without a name, to which tree_link() may give one. */
+int tree_tmpfile(struct tree *tree, uint64_t parent, mode_t mode, struct owner owner, struct inode **made);
+
+/* -EEXIST, -EPERM for a directory, -ENOENT for a removed file, -EMLINK. */
+int tree_link(struct tree *tree, uint64_t number, uint64_t parent, const char *name, struct inode **inode);
+
+/* -ENOENT, -EISDIR. */
+int tree_unlink(struct tree *tree, uint64_t parent, const char *name);
+
+/* -ENOENT, -ENOTDIR, -ENOTEMPTY. */
+int tree_rmdir(struct tree *tree, uint64_t parent, const char *name);
+
+/* @flags: 0, RENAME_NOREPLACE (-EEXIST) or RENAME_EXCHANGE.  -ENOENT, -EISDIR, -ENOTDIR, -ENOTEMPTY,
+ * -EINVAL for a directory into itself and for other flags. */
+int tree_rename(struct tree *tree, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+		unsigned flags);
+
+/* ------------------------------------------------------------------------ */
+/* Listing                                                                   */
+
+/* A listing under way; it holds tree.lock for reading. */
+struct tree_list {
+	struct tree *tree;
+	struct inode *dir;
+	uint64_t off;
+};
+
+struct tree_item {
+	const char *name;
+	struct inode *inode;
+	uint64_t next_off; /* to go on behind it, however long after */
+};
+
+/* Starts behind @off; 0: at the beginning.  Nothing may be called until tree_list_end() but
+ * tree_list_next(), tree_ref(), and what takes an inode's lock. */
+int tree_list_begin(struct tree *tree, uint64_t number, uint64_t off, struct tree_list *list);
+
+/* Returns false at the end.  @item is valid until tree_list_end(). */
+bool tree_list_next(struct tree_list *list, struct tree_item *item);
+void tree_list_end(struct tree_list *list);
+
+/* ------------------------------------------------------------------------ */
+/* Between the files of the tree                                             */
+
+/* Turns @bytes into a name of an entry.  -ENAMETOOLONG, -ENOENT for an empty one. */
+int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name);
+
+/* As tree_get(), for a directory.  Returns 0, -ESTALE or -ENOTDIR. */
+int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir);
+
+#endif
