@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attributes of a file of the source: see attr.h.
+ */
+#include "attr.h"
+
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static struct timespec timespec_of(struct statx_timestamp stamp)
+{
+	return (struct timespec){.tv_sec = stamp.tv_sec, .tv_nsec = stamp.tv_nsec};
+}
+
+void attr_from_statx(const struct statx *stx, struct stat *attr)
+{
+	*attr = (struct stat){
+		.st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.st_ino = stx->stx_ino,
+		.st_mode = stx->stx_mode,
+		.st_nlink = stx->stx_nlink,
+		.st_uid = stx->stx_uid,
+		.st_gid = stx->stx_gid,
+		.st_rdev = makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
+		.st_size = (off_t)stx->stx_size,
+		.st_blksize = (blksize_t)stx->stx_blksize,
+		.st_blocks = (blkcnt_t)stx->stx_blocks,
+		.st_atim = timespec_of(stx->stx_atime),
+		.st_mtim = timespec_of(stx->stx_mtime),
+		.st_ctim = timespec_of(stx->stx_ctime),
+	};
+}
+
+int attr_get(int fd, struct stat *attr)
+{
+	return fstat(fd, attr) < 0 ? -errno : 0;
+}
+
+int attr_set_mode(int fd, mode_t mode)
+{
+	/* fchmod() refuses O_PATH. */
+	return chmod(fd_name(fd).path, mode & 07777) < 0 ? -errno : 0;
+}
+
+int attr_set_owner(int fd, uid_t uid, gid_t gid)
+{
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int attr_set_times(int fd, const struct timespec *atime, const struct timespec *mtime)
+{
+	struct timespec times[2] = {*atime, *mtime};
+
+	return utimensat(fd, "", times, AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+int attr_set_size(int fd, off_t size)
+{
+	return truncate(fd_name(fd).path, size) < 0 ? -errno : 0;
+}
+
+int attr_drop_suidgid(int fd)
+{
+	struct stat attr;
+	mode_t drop;
+	int err;
+
+	err = attr_get(fd, &attr);
+	if (err || !S_ISREG(attr.st_mode))
+		return err;
+	drop = attr.st_mode & S_ISUID;
+	if (attr.st_mode & S_IXGRP)
+		drop |= attr.st_mode & S_ISGID;
+	if (!drop)
+		return 0;
+	err = attr_set_mode(fd, attr.st_mode & ~drop);
+	/* Not ours: then we have no privileges either, and the source drops them. */
+	return err == -EPERM ? 0 : err;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Names in the source: see beneath.h.
+ *
+ * Hides openat2(2) and its resolve flags.
+ */
+#include "beneath.h"
+
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const uint64_t stay_beneath = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS;
+
+/* How often an open is tried anew that the kernel gave up because of a rename
+ * somewhere else on the machine. */
+enum { OPEN_TRIES = 100 };
+
+bool beneath_name_ok(const char *name)
+{
+	if (!*name || strchr(name, '/'))
+		return false;
+	return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static int open_at(int dir_fd, const char *name, int flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = {
+		.flags = (uint64_t)(unsigned)flags,
+		.mode = mode,
+		.resolve = resolve,
+	};
+
+	for (int tries = 0;; tries++) {
+		long fd = syscall(SYS_openat2, dir_fd, name, &how, sizeof(how));
+
+		if (fd >= 0)
+			return (int)fd;
+		if (errno != EAGAIN || tries == OPEN_TRIES)
+			return -errno;
+	}
+}
+
+int beneath_open_at(int dir_fd, const char *name, bool cross_mounts)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	/* RESOLVE_NO_SYMLINKS is not for the last component of an O_NOFOLLOW open:
+	 * the link itself is what we want. */
+	return open_at(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0,
+		       stay_beneath | (cross_mounts ? 0 : RESOLVE_NO_XDEV));
+}
+
+int beneath_create_at(int dir_fd, const char *name, int flags, mode_t mode)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	return open_at(dir_fd, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 07777, stay_beneath);
+}
+
+int beneath_tmpfile_at(int dir_fd, int flags, mode_t mode)
+{
+	return open_at(dir_fd, ".", flags | O_TMPFILE | O_CLOEXEC, mode & 07777, stay_beneath);
+}
+
+int beneath_mkdir_at(int dir_fd, const char *name, mode_t mode)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	return mkdirat(dir_fd, name, mode & 07777) < 0 ? -errno : 0;
+}
+
+int beneath_mknod_at(int dir_fd, const char *name, mode_t mode, dev_t rdev)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	return mknodat(dir_fd, name, mode, rdev) < 0 ? -errno : 0;
+}
+
+int beneath_symlink_at(int dir_fd, const char *name, const char *target)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	return symlinkat(target, dir_fd, name) < 0 ? -errno : 0;
+}
+
+int beneath_link_at(int fd, int dir_fd, const char *name)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	/* Through /proc, because AT_EMPTY_PATH asks for CAP_DAC_READ_SEARCH. */
+	return linkat(AT_FDCWD, fd_name(fd).path, dir_fd, name, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int beneath_unlink_at(int dir_fd, const char *name, bool is_dir)
+{
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	return unlinkat(dir_fd, name, is_dir ? AT_REMOVEDIR : 0) < 0 ? -errno : 0;
+}
+
+int beneath_rename_at(int dir_fd, const char *name, int new_dir_fd, const char *new_name, unsigned flags)
+{
+	if (!beneath_name_ok(name) || !beneath_name_ok(new_name))
+		return -EINVAL;
+	return syscall(SYS_renameat2, dir_fd, name, new_dir_fd, new_name, flags) < 0 ? -errno : 0;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Descriptors that close themselves.
+ *
+ * Knows how a descriptor is owned by a scope and handed on, and how one that was
+ * opened with O_PATH is named in /proc, where a system call takes no descriptor.
+ */
+#ifndef PASSTHROUGHFS_FD_H
+#define PASSTHROUGHFS_FD_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static inline void fd_close(const int *fd)
+{
+	if (*fd >= 0)
+		(void)close(*fd); /* nothing was written that an error could be about */
+}
+
+/** An int that is closed when its scope ends, unless take_fd() took it. */
+#define scoped_fd __attribute__((cleanup(fd_close))) int
+
+/** Hands the descriptor on: the scope does not close it any more. */
+static inline int take_fd(int *fd)
+{
+	int taken = *fd;
+
+	*fd = -1;
+	return taken;
+}
+
+/** The name of an open descriptor: following it leads to the very object, also
+ * for a symbolic link, and never to what is mounted on it. */
+struct fd_name {
+	char path[32];
+};
+
+static inline struct fd_name fd_name(int fd)
+{
+	struct fd_name name;
+
+	(void)snprintf(name.path, sizeof(name.path), "/proc/self/fd/%d", fd);
+	return name;
+}
+
+/** Opens again what @fd stands for, with other flags.  Returns a descriptor or -errno. */
+static inline int fd_reopen(int fd, int flags)
+{
+	int again = open(fd_name(fd).path, flags | O_CLOEXEC);
+
+	return again < 0 ? -errno : again;
+}
+
+#endif

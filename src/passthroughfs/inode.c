@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inode table: see inode.h.  Here: the table, learning and forgetting.
+ */
+#include "inode.h"
+
+#include "fd.h"
+#include "inode_table.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+/* The known inode of a file; one that only has its number makes way. */
+static struct inode *find_same_locked(struct inode_table *table, const struct mount *mount, const struct statx *stx,
+				      const struct handle *handle)
+{
+	struct inode *inode = inode_hash_find_numbered_locked(table, mount, stx);
+
+	/* A number is not given to another file while a descriptor keeps the file. */
+	if (!inode || (!inode->handle_size && inode->fd >= 0) || inode_matches(inode, stx, handle))
+		return inode;
+	inode_hash_replace_locked(table, inode);
+	return NULL;
+}
+
+/* A file that was looked up. */
+struct found {
+	const struct hold *dir;
+	char *name; /* NULL: no place; taken when it is used */
+	int fd;
+	const struct statx *stx;
+	struct mount *mount; /* one reference; NULL once it was given on */
+	struct handle handle;
+};
+
+/* Counts a lookup of what was found, as the inode that is known, or as @fresh, if not NULL.
+ * Returns its number, or 0. */
+static uint64_t count_found(struct inode_table *table, struct found *found, struct inode *fresh)
+{
+	struct inode *unused = NULL;
+	struct inode *inode;
+	scoped_fd spare = -1;
+	uint64_t ino = 0;
+
+	pthread_mutex_lock(&table->lock);
+	inode = find_same_locked(table, found->mount, found->stx, &found->handle);
+	if (inode) {
+		inode->lookups++;
+	} else if (fresh) {
+		inode = fresh;
+		inode_hash_add_locked(table, inode);
+		found->mount = NULL;
+	}
+	if (inode) {
+		ino = inode->ino;
+		if (found->name)
+			unused = inode_place_locked(table, inode, found->dir->inode, &found->name);
+		spare = inode_become_idle_locked(table, inode);
+	}
+	pthread_mutex_unlock(&table->lock);
+	inode_free_all(unused);
+	return ino;
+}
+
+/* Returns 0 and the number, or -errno. */
+static int learn_found(struct inode_table *table, struct found *found, uint64_t *ino)
+{
+	struct inode *fresh;
+	int err;
+
+	*ino = count_found(table, found, NULL);
+	if (*ino)
+		return 0;
+	err = inode_new(found->mount, found->fd, found->stx, &found->handle, &fresh);
+	if (err)
+		return err;
+	/* The root, and what is mounted somewhere. */
+	fresh->keeps_fd = !found->name && !inode_opens_by_handle(fresh);
+	*ino = count_found(table, found, fresh);
+	/* Another thread may have been faster. */
+	if (found->mount)
+		inode_free(fresh);
+	return 0;
+}
+
+int inode_learn(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+		uint64_t *ino)
+{
+	struct found found = {.dir = dir, .fd = fd, .stx = stx};
+	int err;
+
+	pthread_mutex_lock(&table->lock);
+	err = mounts_ref(&table->mounts, fd, stx, &found.mount);
+	pthread_mutex_unlock(&table->lock);
+	if (err)
+		return err;
+	mount_handle(found.mount, fd, &found.handle);
+	if (!found.handle.size || found.mount->fd < 0) {
+		found.name = name ? strdup(name) : NULL; /* without memory: without a place */
+		atomic_store_explicit(&table->needs_names, true, memory_order_relaxed);
+	}
+	err = learn_found(table, &found, ino);
+	if (found.mount) {
+		pthread_mutex_lock(&table->lock);
+		mounts_unref(&table->mounts, found.mount);
+		pthread_mutex_unlock(&table->lock);
+	}
+	free(found.name);
+	return err;
+}
+
+void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n)
+{
+	struct inode *unused = NULL;
+	struct inode *inode;
+
+	if (ino == INODE_ROOT)
+		return;
+	pthread_mutex_lock(&table->lock);
+	inode = inode_hash_find_locked(table, ino);
+	if (inode) {
+		inode->lookups -= n < inode->lookups ? n : inode->lookups;
+		unused = inode_take_unused_locked(table, inode);
+	}
+	pthread_mutex_unlock(&table->lock);
+	inode_free_all(unused);
+}
+
+/* Lets @inode be found without a name: by @fd, which is taken if it is needed.  It is not for
+ * ever: what nobody has open or held is lost to those that came after it. */
+static struct inode *unnamed_locked(struct inode_table *table, struct inode *inode, bool is_last, int *fd)
+{
+	if (inode_opens_by_handle(inode) && !is_last)
+		return NULL;
+	if (inode->fd < 0)
+		inode->fd = take_fd(fd);
+	inode->keeps_fd = false;
+	return inode_unplace_locked(table, inode);
+}
+
+void inode_unnamed(struct inode_table *table, int fd, const struct statx *stx, bool is_last)
+{
+	scoped_fd kept = inode_path_fd(fd);
+	struct inode *unused = NULL;
+	struct handle handle;
+	scoped_fd spare = -1;
+	struct inode *inode;
+	struct mount *mount;
+
+	pthread_mutex_lock(&table->lock);
+	if (kept < 0 || mounts_ref(&table->mounts, fd, stx, &mount) < 0) {
+		pthread_mutex_unlock(&table->lock);
+		return;
+	}
+	mount_handle(mount, fd, &handle);
+	inode = find_same_locked(table, mount, stx, &handle);
+	if (inode) {
+		unused = unnamed_locked(table, inode, is_last, &kept);
+		spare = inode_become_idle_locked(table, inode);
+	}
+	mounts_unref(&table->mounts, mount);
+	pthread_mutex_unlock(&table->lock);
+	inode_free_all(unused);
+}
+
+void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx)
+{
+	struct inode *unused = NULL;
+	struct handle handle;
+	char *copy = strdup(name);
+	struct inode *inode;
+	struct mount *mount;
+	scoped_fd spare = -1;
+
+	pthread_mutex_lock(&table->lock);
+	if (!copy || mounts_ref(&table->mounts, fd, stx, &mount) < 0) {
+		pthread_mutex_unlock(&table->lock);
+		free(copy);
+		return;
+	}
+	mount_handle(mount, fd, &handle);
+	inode = find_same_locked(table, mount, stx, &handle);
+	if (inode) {
+		unused = inode_place_locked(table, inode, dir->inode, &copy);
+		spare = inode_become_idle_locked(table, inode);
+	}
+	mounts_unref(&table->mounts, mount);
+	pthread_mutex_unlock(&table->lock);
+	inode_free_all(unused);
+	free(copy);
+}
+
+bool inode_table_needs_names(const struct inode_table *table)
+{
+	return atomic_load_explicit(&table->needs_names, memory_order_relaxed);
+}
+
+static uint64_t new_generation(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static size_t preset_limit(void)
+{
+	struct rlimit limit = {.rlim_cur = 1024};
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit); /* if not, a cautious guess */
+	return (size_t)limit.rlim_cur / 2;
+}
+
+void inode_table_limit(struct inode_table *table, size_t descriptors)
+{
+	table->max_idle = descriptors;
+}
+
+int inode_table_new(int root_fd, bool use_handles, struct inode_table **table)
+{
+	struct inode_table *made;
+	struct statx stx;
+	uint64_t ino;
+	int err;
+
+	if (statx(root_fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
+		return -errno;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&made->lock, NULL); /* without attributes it cannot fail */
+	TAILQ_INIT(&made->idle);
+	made->max_idle = preset_limit();
+	made->generation = new_generation();
+	made->mounts.without_handles = !use_handles;
+	err = inode_hash_init(made);
+	if (!err)
+		err = inode_learn(made, NULL, NULL, root_fd, &stx, &ino);
+	if (err) {
+		inode_table_free(made);
+		return err;
+	}
+	assert(ino == INODE_ROOT);
+	*table = made;
+	return 0;
+}
+
+void inode_table_free(struct inode_table *table)
+{
+	if (!table)
+		return;
+	for (size_t i = 0; table->by_ino && i < table->buckets; i++) {
+		struct inode *next;
+
+		for (struct inode *inode = table->by_ino[i]; inode; inode = next) {
+			next = inode->next_by_ino;
+			mounts_unref(&table->mounts, inode->mount);
+			inode_free(inode);
+		}
+	}
+	inode_hash_done(table);
+	(void)pthread_mutex_destroy(&table->lock);
+	free(table);
+}
+
+uint64_t inode_table_generation(const struct inode_table *table)
+{
+	return table->generation;
+}
+
+size_t inode_table_count(struct inode_table *table)
+{
+	size_t count;
+
+	pthread_mutex_lock(&table->lock);
+	count = table->count;
+	pthread_mutex_unlock(&table->lock);
+	return count;
+}

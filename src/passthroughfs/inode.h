@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inode table: from the numbers that the kernel knows to files of the source.
+ *
+ * An inode is one file of the source, known by its identity (mount, device, inode
+ * number and, where there are handles, the handle, which tells a file from an
+ * older one of the same number), never by a path.  So renames need no
+ * care, and hard links are one inode.  The table hides how a file is found again: by
+ * its file handle, without a descriptor; else by an O_PATH descriptor kept open, and
+ * where these get too many, by the name that it was last found under, from which
+ * nothing is taken that is not the same file.
+ *
+ * Numbers come from a 64-bit counter and are never used twice.
+ * All functions may be called from any thread.
+ */
+#ifndef PASSTHROUGHFS_INODE_H
+#define PASSTHROUGHFS_INODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/** What inode_learn() and inode_unnamed() need to know of a file: ask statx(2) for it. */
+#define INODE_STATX_MASK (STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID)
+
+/** The number of the directory that the table was made with. */
+#define INODE_ROOT UINT64_C(1)
+
+struct inode_table;
+struct inode;
+
+/**
+ * A table whose root is @root_fd (O_PATH is enough), which stays the caller's.  File
+ * handles are opened where that works, unless not @use_handles.
+ * Returns 0, or -errno.
+ */
+int inode_table_new(int root_fd, bool use_handles, struct inode_table **table);
+
+/** Forgets all inodes.  NULL is nothing. */
+void inode_table_free(struct inode_table *table);
+
+/** How many descriptors may be kept for inodes that are not in use.  Preset: half of
+ * RLIMIT_NOFILE.  Before there are threads. */
+void inode_table_limit(struct inode_table *table, size_t descriptors);
+
+/** A number that differs between two mounts, as the inode numbers start anew. */
+uint64_t inode_table_generation(const struct inode_table *table);
+
+/** How many inodes are known, the root included. */
+size_t inode_table_count(struct inode_table *table);
+
+/** An inode in use: its descriptor works until hold_drop(). */
+struct hold {
+	struct inode_table *table;
+	struct inode *inode;
+	/** O_PATH, never following: a symbolic link is the link itself. */
+	int fd;
+	bool fd_is_ours; /* opened for this hold */
+};
+
+#define HOLD_NONE ((struct hold){.fd = -1})
+#define scoped_hold __attribute__((cleanup(hold_drop))) struct hold
+
+/** Makes @hold (HOLD_NONE before) hold inode @ino.  Returns 0, -ESTALE if it is not
+ * known or is no more, or -errno. */
+int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold);
+
+/** Lets go; nothing for HOLD_NONE. */
+void hold_drop(struct hold *hold);
+
+/**
+ * Opens a regular file or directory with @flags of open(2).
+ * Returns a descriptor, -ESTALE as above, -ENXIO for what must not be opened (a
+ * FIFO, a device), or -errno.
+ */
+int inode_open(struct inode_table *table, uint64_t ino, int flags);
+
+/** From here to inode_closed() the file is open: what is open is always found again,
+ * wherever its names went.  Returns as inode_hold(). */
+int inode_opened(struct inode_table *table, uint64_t ino);
+
+/** Once for each inode_opened() that succeeded. */
+void inode_closed(struct inode_table *table, uint64_t ino);
+
+/**
+ * The number of the file that @fd (O_PATH is enough) stands for and @stx
+ * describes, with one more lookup.  @fd stays the caller's.
+ * It was found as @name in @dir; without a @name nothing else than its descriptor leads to it.
+ * Returns 0, or -ENOMEM, -EMFILE and the like.
+ */
+int inode_learn(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+		uint64_t *ino);
+
+/** Gives back @n lookups. */
+void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n);
+
+/**
+ * The file lost a name, and if @is_last has none any more: from here a descriptor keeps
+ * it, where nothing else leads to it.  Of files that are not open the limit's number is
+ * kept so; older ones become stale.  Nothing if it is not known, or no descriptor can
+ * be had.
+ */
+void inode_unnamed(struct inode_table *table, int fd, const struct statx *stx, bool is_last);
+
+/** The file is now @name in @dir.  Nothing if it is not known. */
+void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx);
+
+/** Whether inode_moved() could ever matter: there are files without handles. */
+bool inode_table_needs_names(const struct inode_table *table);
+
+#endif

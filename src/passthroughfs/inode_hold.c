@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inodes in use: see inode.h.  Here: how a file is found again, by its descriptor,
+ * its handle or its place.
+ */
+#include "inode.h"
+
+#include "beneath.h"
+#include "fd.h"
+#include "inode_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_DEPTH = 4096 }; /* of names that are gone through to find one file again */
+
+static void hold_locked(struct inode_table *table, struct inode *inode, struct hold *hold)
+{
+	inode->holds++;
+	inode_leave_idle_locked(table, inode);
+	*hold = (struct hold){.table = table, .inode = inode, .fd = inode->fd};
+}
+
+/* Holds the inode, without a descriptor if it has none. */
+static int hold_inode(struct inode_table *table, uint64_t ino, struct hold *hold)
+{
+	struct inode *inode;
+
+	pthread_mutex_lock(&table->lock);
+	inode = inode_hash_find_locked(table, ino);
+	if (inode)
+		hold_locked(table, inode, hold);
+	pthread_mutex_unlock(&table->lock);
+	return inode ? 0 : -ESTALE;
+}
+
+void hold_drop(struct hold *hold)
+{
+	struct inode_table *table = hold->table;
+	struct inode *unused;
+	scoped_fd spare = -1;
+
+	if (!hold->inode)
+		return;
+	if (hold->fd_is_ours)
+		fd_close(&hold->fd);
+	pthread_mutex_lock(&table->lock);
+	hold->inode->holds--;
+	unused = inode_take_unused_locked(table, hold->inode);
+	if (!unused)
+		spare = inode_become_idle_locked(table, hold->inode);
+	pthread_mutex_unlock(&table->lock);
+	inode_free_all(unused);
+	*hold = HOLD_NONE;
+}
+
+static int open_held(struct hold *hold, unsigned depth);
+
+/* Holds the place of @inode.  Returns a copy of the name, NULL without memory or place. */
+static char *hold_place(const struct hold *hold, struct hold *dir)
+{
+	char *name = NULL;
+
+	pthread_mutex_lock(&hold->table->lock);
+	if (hold->inode->parent) {
+		hold_locked(hold->table, hold->inode->parent, dir);
+		name = strdup(hold->inode->name);
+	}
+	pthread_mutex_unlock(&hold->table->lock);
+	return name;
+}
+
+/* Opens @name, which was @inode when it was last seen. */
+static int open_named(int dir_fd, const char *name, const struct inode *inode)
+{
+	scoped_fd fd = beneath_open_at(dir_fd, name, false);
+	struct handle handle;
+	struct statx stx;
+
+	if (fd == -ENOENT || fd == -EXDEV || fd == -ENOTDIR)
+		return -ESTALE;
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
+		return -errno;
+	if (stx.stx_ino != inode->source_ino || inode_device(&stx) != inode->dev)
+		return -ESTALE;
+	mount_handle(inode->mount, fd, &handle);
+	return inode_matches(inode, &stx, &handle) ? take_fd(&fd) : -ESTALE;
+}
+
+/* Finds the file again by its place, and keeps the descriptor. */
+static int open_by_place(struct hold *hold, unsigned depth)
+{
+	scoped_hold dir = HOLD_NONE;
+	scoped_fd fd = -1;
+	char *name;
+	int err;
+
+	name = hold_place(hold, &dir);
+	if (!name)
+		return dir.inode ? -ENOMEM : -ESTALE;
+	err = depth < MAX_DEPTH ? open_held(&dir, depth + 1) : -ESTALE;
+	if (!err)
+		fd = open_named(dir.fd, name, hold->inode);
+	free(name);
+	if (err || fd < 0)
+		return err ? err : fd;
+	pthread_mutex_lock(&hold->table->lock);
+	if (hold->inode->fd < 0)
+		hold->inode->fd = take_fd(&fd);
+	hold->fd = hold->inode->fd;
+	pthread_mutex_unlock(&hold->table->lock);
+	return 0;
+}
+
+/* Gets the held inode a descriptor. */
+static int open_held(struct hold *hold, unsigned depth)
+{
+	const struct inode *inode = hold->inode;
+	int fd;
+
+	if (hold->fd >= 0)
+		return 0;
+	if (!inode_opens_by_handle(inode))
+		return open_by_place(hold, depth);
+	fd = mount_open(inode->mount, inode->handle_type, inode->handle, inode->handle_size, O_PATH);
+	if (fd < 0)
+		return fd;
+	hold->fd = fd;
+	hold->fd_is_ours = true;
+	return 0;
+}
+
+int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
+{
+	int err;
+
+	err = hold_inode(table, ino, hold);
+	if (!err)
+		err = open_held(hold, 0);
+	if (err)
+		hold_drop(hold);
+	return err;
+}
+
+int inode_open(struct inode_table *table, uint64_t ino, int flags)
+{
+	scoped_hold hold = HOLD_NONE;
+	const struct inode *inode;
+	int err;
+
+	err = hold_inode(table, ino, &hold);
+	if (err)
+		return err;
+	inode = hold.inode;
+	if (inode->type != S_IFREG && inode->type != S_IFDIR)
+		return -ENXIO;
+	if (hold.fd < 0 && inode_opens_by_handle(inode))
+		return mount_open(inode->mount, inode->handle_type, inode->handle, inode->handle_size, flags);
+	err = open_held(&hold, 0);
+	return err ? err : fd_reopen(hold.fd, flags);
+}
+
+int inode_opened(struct inode_table *table, uint64_t ino)
+{
+	struct hold hold = HOLD_NONE;
+	int err;
+
+	err = hold_inode(table, ino, &hold);
+	if (!err && !inode_opens_by_handle(hold.inode))
+		err = open_held(&hold, 0);
+	if (err)
+		hold_drop(&hold);
+	/* Else the hold stays: inode_closed() drops it. */
+	return err;
+}
+
+void inode_closed(struct inode_table *table, uint64_t ino)
+{
+	struct hold hold = HOLD_NONE;
+
+	if (hold_inode(table, ino, &hold) < 0)
+		return;
+	pthread_mutex_lock(&table->lock);
+	hold.inode->holds--; /* the one that was kept */
+	pthread_mutex_unlock(&table->lock);
+	hold_drop(&hold);
+}

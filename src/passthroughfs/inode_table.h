@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside of the inode table: for inode*.c only.
+ *
+ * Two hashes over the same inodes, by number and by identity, under one lock that no
+ * slow system call is made under.  A function that ends in _locked wants it held.
+ */
+#ifndef PASSTHROUGHFS_INODE_TABLE_H
+#define PASSTHROUGHFS_INODE_TABLE_H
+
+#include "inode.h"
+#include "mounts.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+struct inode {
+	/* fixed */
+	uint64_t ino;
+	struct mount *mount;
+	uint64_t dev;
+	uint64_t source_ino;
+	struct statx_timestamp born;
+	mode_t type;
+
+	/* guarded by table->lock */
+	struct inode *next_by_ino;
+	struct inode *next_by_identity;
+	uint64_t lookups; /* that the kernel holds */
+	unsigned holds; /* of this program */
+	unsigned children; /* whose parent this is */
+	bool replaced; /* the number now belongs to another file: not in by_identity */
+	bool is_idle; /* on the list of those whose descriptor may go */
+	bool keeps_fd; /* never to be on it: nothing else leads to it, and it stays */
+	int fd; /* O_PATH, or -1; while somebody holds the inode it stays once it is there */
+	struct inode *parent; /* where it was found last, or NULL */
+	char *name;
+	TAILQ_ENTRY(inode) idle;
+
+	/* fixed; size 0: there is none */
+	int handle_type;
+	unsigned handle_size;
+	unsigned char handle[];
+};
+
+struct inode_table {
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct mounts mounts;
+	struct inode **by_ino;
+	struct inode **by_identity;
+	size_t buckets; /* of each; a power of two */
+	size_t count;
+	uint64_t last_ino;
+	TAILQ_HEAD(inode_list, inode) idle; /* the least recently used first */
+	size_t n_idle;
+	size_t max_idle;
+	/* set once there is an inode without a handle; stays so */
+	atomic_bool needs_names;
+	/* fixed */
+	uint64_t generation;
+};
+
+/** Whether the handle leads to it: else a descriptor or its place has to. */
+static inline bool inode_opens_by_handle(const struct inode *inode)
+{
+	return inode->handle_size && inode->mount->fd >= 0;
+}
+
+/* inode_hash.c: the two hashes, and nothing of what an inode means. */
+
+/** Room for inodes; inode_hash_done() frees it, also after a failure. */
+int inode_hash_init(struct inode_table *table);
+void inode_hash_done(struct inode_table *table);
+
+struct inode *inode_hash_find_locked(const struct inode_table *table, uint64_t ino);
+
+/** The inode with the number that the source gives this file now.  Whether it is
+ * the same file is another question: inode_matches(). */
+struct inode *inode_hash_find_numbered_locked(const struct inode_table *table, const struct mount *mount,
+					      const struct statx *stx);
+
+/** Adds @inode under the next number. */
+void inode_hash_add_locked(struct inode_table *table, struct inode *inode);
+
+/** From here @inode is found by its number only. */
+void inode_hash_replace_locked(struct inode_table *table, struct inode *inode);
+
+void inode_hash_remove_locked(struct inode_table *table, struct inode *inode);
+
+/* inode_life.c: what an inode is, from its making to its end. */
+
+uint64_t inode_device(const struct statx *stx);
+
+/** An O_PATH descriptor of our own for what @fd stands for, which may be open to write. */
+int inode_path_fd(int fd);
+
+/** An inode that is in no table yet and has one lookup; @mount's reference is the caller's to give on. */
+int inode_new(struct mount *mount, int fd, const struct statx *stx, const struct handle *handle, struct inode **made);
+void inode_free(struct inode *inode);
+
+/** Whether the file with @stx and @handle (size 0: none), which has @inode's number, is @inode.
+ * Looks at nothing that changes: no lock needed. */
+bool inode_matches(const struct inode *inode, const struct statx *stx, const struct handle *handle);
+
+/** Puts @inode among those whose descriptor may go, if it may.  Returns a descriptor
+ * that has to, for the caller to close without the lock, or -1. */
+int inode_become_idle_locked(struct inode_table *table, struct inode *inode);
+void inode_leave_idle_locked(struct inode_table *table, struct inode *inode);
+
+/** Takes @inode's place away.  Returns what nobody refers to any more, for inode_free_all(). */
+struct inode *inode_unplace_locked(struct inode_table *table, struct inode *inode);
+
+/** Makes @dir, which somebody holds, and *@name, which is taken if it is used, the place of
+ * @inode, if it needs one.  Returns as inode_unplace_locked(). */
+struct inode *inode_place_locked(struct inode_table *table, struct inode *inode, struct inode *dir, char **name);
+
+/** Takes @inode out of the table if nobody refers to it, and the parents that only it
+ * referred to.  Returns as inode_unplace_locked(). */
+struct inode *inode_take_unused_locked(struct inode_table *table, struct inode *inode);
+void inode_free_all(struct inode *unused);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mounts and file handles: see mounts.h.
+ *
+ * Hides name_to_handle_at(2) and open_by_handle_at(2).
+ */
+#include "mounts.h"
+
+#include "fd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+
+/* What the two system calls take, with room for any handle. */
+union kernel_handle {
+	struct file_handle head;
+	unsigned char room[sizeof(struct file_handle) + sizeof(((struct handle *)0)->bytes)];
+};
+
+/*
+ * The file systems whose handles name one file for ever: they hold a generation, and
+ * also find a file that the kernel has in no cache.  Of others (vfat, FUSE,
+ * overlayfs) some give out handles that do not last.
+ */
+static bool handles_last(int fd)
+{
+	static const unsigned long trusted[] = {
+		0xef53, /* ext2, ext3, ext4 */
+		0x58465342, /* xfs */
+		0x9123683e, /* btrfs */
+		0x01021994, /* tmpfs */
+		0xf2f52010, /* f2fs */
+		0xca451a4e, /* bcachefs */
+	};
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t i = 0; i < sizeof(trusted) / sizeof(trusted[0]); i++) {
+		if ((unsigned long)st.f_type == trusted[i])
+			return true;
+	}
+	return false;
+}
+
+void mount_handle(const struct mount *mount, int fd, struct handle *handle)
+{
+	union kernel_handle kernel = {.head = {.handle_bytes = sizeof(handle->bytes)}};
+	int mount_id;
+
+	handle->size = 0;
+	if (!mount->handles_last || name_to_handle_at(fd, "", &kernel.head, &mount_id, AT_EMPTY_PATH) < 0)
+		return;
+	handle->type = kernel.head.handle_type;
+	handle->size = kernel.head.handle_bytes;
+	memcpy(handle->bytes, kernel.head.f_handle, handle->size);
+}
+
+int mount_open(const struct mount *mount, int type, const void *bytes, unsigned size, int flags)
+{
+	union kernel_handle kernel = {.head = {.handle_bytes = size, .handle_type = type}};
+	int fd;
+
+	memcpy(kernel.head.f_handle, bytes, size);
+	fd = open_by_handle_at(mount->fd, &kernel.head, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* A descriptor to open handles with, or -1 if that does not work here.  @fd is
+ * opened anew only if that has no effect on what it stands for. */
+static int handle_base(int fd, mode_t type)
+{
+	struct mount trial = {.handles_last = true};
+	struct handle handle;
+	scoped_fd base = -1;
+	scoped_fd found = -1;
+
+	if (type != S_IFDIR && type != S_IFREG)
+		return -1;
+	base = fd_reopen(fd, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	if (base < 0)
+		return -1;
+	trial.fd = base;
+	mount_handle(&trial, fd, &handle);
+	if (!handle.size)
+		return -1;
+	found = mount_open(&trial, handle.type, handle.bytes, handle.size, O_PATH);
+	return found < 0 ? -1 : take_fd(&base);
+}
+
+static struct mount *mount_new(const struct mounts *mounts, int fd, const struct statx *stx)
+{
+	struct mount *made = malloc(sizeof(*made));
+
+	if (!made)
+		return NULL;
+	*made = (struct mount){.id = stx->stx_mnt_id, .handles_last = handles_last(fd), .fd = -1};
+	if (made->handles_last && !mounts->without_handles)
+		made->fd = handle_base(fd, stx->stx_mode & S_IFMT);
+	return made;
+}
+
+int mounts_ref(struct mounts *mounts, int fd, const struct statx *stx, struct mount **mount)
+{
+	struct mount *found;
+
+	for (found = mounts->first; found; found = found->next) {
+		if (found->id == stx->stx_mnt_id)
+			break;
+	}
+	if (!found) {
+		found = mount_new(mounts, fd, stx);
+		if (!found)
+			return -ENOMEM;
+		found->next = mounts->first;
+		mounts->first = found;
+	}
+	found->refs++;
+	*mount = found;
+	return 0;
+}
+
+void mounts_unref(struct mounts *mounts, struct mount *mount)
+{
+	if (--mount->refs)
+		return;
+	for (struct mount **at = &mounts->first; *at; at = &(*at)->next) {
+		if (*at == mount) {
+			*at = mount->next;
+			break;
+		}
+	}
+	fd_close(&mount->fd);
+	free(mount);
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The mounts that the source consists of, and file handles on them.
+ *
+ * Knows which file systems' handles can be trusted to find a file again, and that
+ * a handle needs a descriptor on its mount to be opened.  Knows nothing of inodes.
+ */
+#ifndef PASSTHROUGHFS_MOUNTS_H
+#define PASSTHROUGHFS_MOUNTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/** One mount; it stays mounted for as long as somebody refers to it. */
+struct mount {
+	uint64_t id; /* fixed */
+	/* Whether the handle of a file names it for ever.  Fixed. */
+	bool handles_last;
+	/* Of any file on it that is open for more than O_PATH; -1: handles cannot be
+	 * opened.  Fixed. */
+	int fd;
+	unsigned refs; /* guarded by whoever owns the list */
+	struct mount *next; /* the same */
+};
+
+/** A list of them.  No lock of its own: the owner's guards it. */
+struct mounts {
+	struct mount *first;
+	bool without_handles; /* do not open any, even if it would work */
+};
+
+/** A file handle as the kernel gives it out. */
+struct handle {
+	int type;
+	unsigned size;
+	unsigned char bytes[128]; /* MAX_HANDLE_SZ */
+};
+
+/**
+ * The mount that @fd is on, as @stx of it says, with one more reference.
+ * Returns 0, or -ENOMEM.
+ */
+int mounts_ref(struct mounts *mounts, int fd, const struct statx *stx, struct mount **mount);
+
+/** Gives back one reference; closes the mount after the last. */
+void mounts_unref(struct mounts *mounts, struct mount *mount);
+
+/** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
+void mount_handle(const struct mount *mount, int fd, struct handle *handle);
+
+/** Opens what a handle of @size @bytes stands for.  Returns a descriptor, -ESTALE if it
+ * is no more, or -errno.  Any thread. */
+int mount_open(const struct mount *mount, int type, const void *bytes, unsigned size, int flags);
+
+#endif

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the handlers share, what is agreed with the kernel, and the table of handlers.
+ */
+#include "ops.h"
+
+#include "attr.h"
+#include "fd.h"
+
+#include <errno.h>
+
+static void op_init(void *userdata, struct llfuse_conn *conn)
+{
+	source_mounted(userdata);
+	conn->want |= LLFUSE_CAP_PASSTHROUGH;
+	/* The umask and default ACLs are for the source to combine. */
+	conn->want |= LLFUSE_CAP_DONT_MASK | LLFUSE_CAP_POSIX_ACL;
+	conn->want |= LLFUSE_CAP_HANDLE_KILLPRIV_V2;
+	/* An inode is one file for its whole life, and a link's target never changes. */
+	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS;
+}
+
+int ops_attr(int fd, struct llfuse_entry *entry)
+{
+	entry->attr_timeout_s = OPS_TIMEOUT_S;
+	return attr_get(fd, &entry->attr);
+}
+
+int ops_entry(struct source *source, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+	      struct llfuse_entry *entry)
+{
+	struct inode_table *inodes = source_inodes(source);
+	uint64_t ino;
+	int err;
+
+	err = inode_learn(inodes, dir, name, fd, stx, &ino);
+	if (err)
+		return err;
+	*entry = (struct llfuse_entry){
+		.ino = ino,
+		.generation = inode_table_generation(inodes),
+		.entry_timeout_s = OPS_TIMEOUT_S,
+		.attr_timeout_s = OPS_TIMEOUT_S,
+	};
+	attr_from_statx(stx, &entry->attr);
+	return 0;
+}
+
+int ops_child(struct source *source, const struct hold *dir, const char *name, struct llfuse_entry *entry)
+{
+	scoped_fd fd = -1;
+	struct statx stx;
+	bool over_mount;
+	int err;
+
+	err = source_child(source, dir->fd, name, &fd, &stx, &over_mount);
+	if (err)
+		return err;
+	return ops_entry(source, dir, over_mount ? NULL : name, fd, &stx, entry);
+}
+
+int ops_open_flags(int flags)
+{
+	/* Not O_APPEND: a page that the kernel writes back belongs where it says, and
+	 * each write brings the flag along.  Not O_DIRECT: our buffers are not aligned for it. */
+	return flags & (O_ACCMODE | O_TRUNC | O_NONBLOCK | O_NOATIME | O_DSYNC | O_SYNC);
+}
+
+void ops_opened(struct llfuse_file *file, int *fd)
+{
+	struct stat attr;
+
+	file->backing_fd = *fd;
+	/* The kernel writes to a backing file with our privileges, so that nothing would
+	 * drop these bits: such a file is written through us. */
+	if ((file->flags & O_ACCMODE) != O_RDONLY && attr_get(*fd, &attr) == 0 && (attr.st_mode & (S_ISUID | S_ISGID)))
+		file->backing_fd = -1;
+	/* Only what was written can fail to get to the source at close(2). */
+	file->noflush = (file->flags & O_ACCMODE) == O_RDONLY;
+	file->fh = (uint64_t)take_fd(fd);
+}
+
+const struct llfuse_ops passthroughfs_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.release = op_release,
+	.fsync = op_fsync,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.releasedir = op_releasedir,
+	.fsyncdir = op_fsyncdir,
+	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
+	.create = op_create,
+	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
+	.tmpfile = op_tmpfile,
+	.statx = op_statx,
+};

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The request handlers of passthroughfs, by family, and what they share.
+ *
+ * A handler translates: numbers to descriptors, results to entries.  It decides
+ * nothing about the source.
+ */
+#ifndef PASSTHROUGHFS_OPS_H
+#define PASSTHROUGHFS_OPS_H
+
+#include "llfuse.h"
+
+#include "inode.h"
+#include "source.h"
+
+/** All handlers; their userdata is a struct source. */
+extern const struct llfuse_ops passthroughfs_ops;
+
+/** Others change the source unseen: what the kernel may remember for long would be wrong. */
+#define OPS_TIMEOUT_S 1.0
+
+/** Fills @entry with what @fd stands for, without a lookup. */
+int ops_attr(int fd, struct llfuse_entry *entry);
+
+/** Counts a lookup of what @fd stands for and @stx describes, and fills @entry.  It was
+ * found as @name in @dir; NULL if not. */
+int ops_entry(struct source *source, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+	      struct llfuse_entry *entry);
+
+/** Looks @name up in @dir, counts it and fills @entry. */
+int ops_child(struct source *source, const struct hold *dir, const char *name, struct llfuse_entry *entry);
+
+/** Those of the flags of open(2) that are for the source's file too. */
+int ops_open_flags(int flags);
+
+/** Makes @fd, an open file of the source, the open file that @file describes. */
+void ops_opened(struct llfuse_file *file, int *fd);
+
+/**
+ * Runs @act as the caller of @req, and returns its result.
+ * The kernel has checked the caller's rights already, mostly without need of its
+ * supplementary groups, which cost a look into /proc: so @act is tried without
+ * them first, and with them if it gives -EACCES; with @needs_groups at once.
+ * File handles cannot be opened in @act.
+ */
+int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act)(const void *what), const void *what);
+
+/** The descriptor of an open file. */
+static inline int file_fd(const struct llfuse_file *file)
+{
+	return (int)file->fh;
+}
+
+/* ops_names.c */
+int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry);
+void op_forget(struct llfuse_request *req, size_t n, const struct llfuse_forget *forgets);
+int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
+int op_unlink(struct llfuse_request *req, uint64_t parent, const char *name);
+int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name);
+int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+	      unsigned flags);
+int op_link(struct llfuse_request *req, uint64_t ino, uint64_t new_parent, const char *new_name,
+	    struct llfuse_entry *entry);
+
+/* ops_create.c */
+int op_mknod(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
+	     struct llfuse_entry *entry);
+int op_mkdir(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_entry *entry);
+int op_symlink(struct llfuse_request *req, uint64_t parent, const char *name, const char *target,
+	       struct llfuse_entry *entry);
+int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_file *file,
+	      struct llfuse_entry *entry);
+int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
+	       struct llfuse_entry *entry);
+
+/* ops_dir.c */
+int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_dir *dir);
+int op_releasedir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_fsyncdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync);
+
+/* ops_data.c */
+int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data);
+ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
+		 off_t off);
+int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_fsync(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync);
+int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int mode, off_t off, off_t len);
+off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence);
+ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
+			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags);
+
+/* ops_attr.c */
+int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry);
+int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
+	       unsigned fields, struct llfuse_entry *entry);
+int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned flags, unsigned mask,
+	     struct statx *stx, double *attr_timeout_s);
+int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st);
+int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags);
+int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data);
+int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
+int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name);
+
+#endif

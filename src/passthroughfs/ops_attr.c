@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handlers for attributes and extended attributes.
+ */
+#include "ops.h"
+
+#include "attr.h"
+#include "fd.h"
+
+#include <errno.h>
+#include <string.h>
+#include <linux/xattr.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	(void)file;
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	return ops_attr(hold.fd, entry);
+}
+
+static int set_owner(int fd, const struct stat *attr, unsigned fields)
+{
+	uid_t uid = fields & LLFUSE_SET_UID ? attr->st_uid : (uid_t)-1;
+	gid_t gid = fields & LLFUSE_SET_GID ? attr->st_gid : (gid_t)-1;
+
+	return attr_set_owner(fd, uid, gid);
+}
+
+/* "Now" goes to the source as such: one who may write but does not own a file may set only that. */
+static struct timespec time_to_set(const struct timespec *time, bool is_set, bool is_now)
+{
+	if (is_now)
+		return (struct timespec){.tv_nsec = UTIME_NOW};
+	return is_set ? *time : (struct timespec){.tv_nsec = UTIME_OMIT};
+}
+
+static int set_times(int fd, const struct stat *attr, unsigned fields)
+{
+	struct timespec atime = time_to_set(&attr->st_atim, fields & LLFUSE_SET_ATIME, fields & LLFUSE_SET_ATIME_NOW);
+	struct timespec mtime = time_to_set(&attr->st_mtim, fields & LLFUSE_SET_MTIME, fields & LLFUSE_SET_MTIME_NOW);
+
+	return attr_set_times(fd, &atime, &mtime);
+}
+
+/* Through the open file if there is one: it may be writable where the file is not any more. */
+static int set_size(int fd, const struct llfuse_file *file, off_t size)
+{
+	if (file)
+		return ftruncate(file_fd(file), size) < 0 ? -errno : 0;
+	return attr_set_size(fd, size);
+}
+
+/* The owner before the mode, whose setuid bits a change of owner drops; the times
+ * last, because the other changes set them. */
+static int set_attr(int fd, const struct llfuse_file *file, const struct stat *attr, unsigned fields)
+{
+	int err = 0;
+
+	if (fields & LLFUSE_SET_KILL_SUIDGID)
+		err = attr_drop_suidgid(fd);
+	if (!err && (fields & (LLFUSE_SET_UID | LLFUSE_SET_GID)))
+		err = set_owner(fd, attr, fields);
+	if (!err && (fields & LLFUSE_SET_MODE))
+		err = attr_set_mode(fd, attr->st_mode);
+	if (!err && (fields & LLFUSE_SET_SIZE))
+		err = set_size(fd, file, attr->st_size);
+	if (!err && (fields & (LLFUSE_SET_ATIME | LLFUSE_SET_MTIME | LLFUSE_SET_ATIME_NOW | LLFUSE_SET_MTIME_NOW)))
+		err = set_times(fd, attr, fields);
+	return err;
+}
+
+int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
+	       unsigned fields, struct llfuse_entry *entry)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (!err)
+		err = set_attr(hold.fd, file, attr, fields);
+	if (err)
+		return err;
+	return ops_attr(hold.fd, entry);
+}
+
+int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned flags, unsigned mask,
+	     struct statx *stx, double *attr_timeout_s)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	(void)file;
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	if (statx(hold.fd, "", AT_EMPTY_PATH | (int)(flags & AT_STATX_SYNC_TYPE), mask, stx) < 0)
+		return -errno;
+	*attr_timeout_s = OPS_TIMEOUT_S;
+	return 0;
+}
+
+int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	return fstatvfs(hold.fd, st) < 0 ? -errno : 0;
+}
+
+static bool is_acl(const char *name)
+{
+	return strncmp(name, "system.posix_acl_", strlen("system.posix_acl_")) == 0;
+}
+
+/* An extended attribute to set. */
+struct setting {
+	int fd;
+	const char *name;
+	const void *value;
+	size_t size;
+	int flags;
+};
+
+static int set_xattr(const void *arg)
+{
+	const struct setting *what = arg;
+
+	return setxattr(fd_name(what->fd).path, what->name, what->value, what->size, what->flags) < 0 ? -errno : 0;
+}
+
+int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags)
+{
+	struct setting what = {.name = name, .value = value, .size = size, .flags = flags};
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	what.fd = hold.fd;
+	/* An access list may cost a file its setgid bit: that depends on who sets it. */
+	return is_acl(name) ? ops_as_caller(req, true, set_xattr, &what) : set_xattr(&what);
+}
+
+int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data)
+{
+	struct source *source = llfuse_userdata(req);
+	void *room = llfuse_data_room(data);
+	scoped_hold hold = HOLD_NONE;
+	ssize_t n;
+	int err;
+
+	if (!room)
+		return -ENOMEM;
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	n = getxattr(fd_name(hold.fd).path, name, room, llfuse_data_size(data));
+	if (n < 0)
+		return -errno;
+	llfuse_data_filled(data, (size_t)n);
+	return 0;
+}
+
+/* Takes out the names that the kernel lists to the privileged only.  Returns what is left. */
+static size_t hide_trusted(char *names, size_t size)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0; at < size;) {
+		size_t length = strnlen(names + at, size - at - 1) + 1;
+
+		if (strncmp(names + at, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN) != 0) {
+			memmove(names + kept, names + at, length);
+			kept += length;
+		}
+		at += length;
+	}
+	return kept;
+}
+
+int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)
+{
+	struct source *source = llfuse_userdata(req);
+	void *room = llfuse_data_room(data);
+	scoped_hold hold = HOLD_NONE;
+	ssize_t n;
+	int err;
+
+	if (!room)
+		return -ENOMEM;
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	n = listxattr(fd_name(hold.fd).path, room, llfuse_data_size(data));
+	if (n < 0)
+		return -errno;
+	llfuse_data_filled(data, req->uid == 0 ? (size_t)n : hide_trusted(room, (size_t)n));
+	return 0;
+}
+
+int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (err)
+		return err;
+	return removexattr(fd_name(hold.fd).path, name) < 0 ? -errno : 0;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Acting for the caller of a request.
+ */
+#include "ops.h"
+
+#include "creds.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int act_as(const struct caller *caller, int (*act)(const void *what), const void *what)
+{
+	scoped_creds saved = {0};
+	int err;
+
+	err = creds_enter(caller, &saved);
+	return err ? err : act(what);
+}
+
+/* The caller's supplementary groups, for the caller of this to free.  None if
+ * nobody is there to ask any more. */
+static int read_groups(const struct llfuse_request *req, gid_t **groups, size_t *n_groups)
+{
+	int n = llfuse_groups(req, 0, NULL);
+	int again;
+
+	*n_groups = 0;
+	*groups = calloc(n > 0 ? (size_t)n : 1, sizeof(**groups));
+	if (!*groups)
+		return -ENOMEM;
+	if (n <= 0)
+		return 0;
+	again = llfuse_groups(req, (size_t)n, *groups);
+	if (again > 0)
+		*n_groups = (size_t)(again < n ? again : n);
+	return 0;
+}
+
+static int act_with_groups(const struct llfuse_request *req, struct caller caller, int (*act)(const void *what),
+			   const void *what)
+{
+	gid_t *groups;
+	int result;
+
+	result = read_groups(req, &groups, &caller.n_groups);
+	if (result)
+		return result;
+	caller.groups = groups;
+	result = act_as(&caller, act, what);
+	free(groups);
+	return result;
+}
+
+int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act)(const void *what), const void *what)
+{
+	struct caller caller = {.uid = req->uid, .gid = req->gid, .umask = req->umask};
+	int result;
+
+	if (!creds_can_switch() || req->uid == 0)
+		return act_as(&caller, act, what);
+	if (!needs_groups) {
+		result = act_as(&caller, act, what);
+		if (result != -EACCES)
+			return result;
+	}
+	return act_with_groups(req, caller, act, what);
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handlers for names: finding, removing, renaming and linking.
+ */
+#include "ops.h"
+
+#include "beneath.h"
+#include "fd.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold dir = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), parent, &dir);
+	if (err)
+		return err;
+	return ops_child(source, &dir, name, entry);
+}
+
+void op_forget(struct llfuse_request *req, size_t n, const struct llfuse_forget *forgets)
+{
+	struct source *source = llfuse_userdata(req);
+
+	for (size_t i = 0; i < n; i++)
+		inode_forget(source_inodes(source), forgets[i].ino, forgets[i].nlookup);
+}
+
+int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold link = HOLD_NONE;
+	void *room = llfuse_data_room(data);
+	ssize_t n;
+	int err;
+
+	if (!room)
+		return -ENOMEM;
+	err = inode_hold(source_inodes(source), ino, &link);
+	if (err)
+		return err;
+	n = readlinkat(link.fd, "", room, llfuse_data_size(data));
+	if (n < 0)
+		return -errno;
+	llfuse_data_filled(data, (size_t)n);
+	return 0;
+}
+
+/* A name that is about to go, and the file that may go with it. */
+struct victim {
+	int fd; /* -1: there is none */
+	struct statx stx;
+};
+
+static void victim_drop(const struct victim *victim)
+{
+	fd_close(&victim->fd);
+}
+
+#define scoped_victim __attribute__((cleanup(victim_drop))) struct victim
+
+static void victim_find(struct source *source, int dir_fd, const char *name, struct victim *victim)
+{
+	bool over_mount;
+
+	/* Whatever is wrong, the removal itself will say so. */
+	if (source_child(source, dir_fd, name, &victim->fd, &victim->stx, &over_mount) < 0)
+		victim->fd = -1;
+}
+
+/* The name is gone.  Who uses the file still finds it, also if this was its last name. */
+static void victim_unnamed(struct source *source, const struct victim *victim)
+{
+	bool is_last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink == 1;
+
+	if (victim->fd >= 0)
+		inode_unnamed(source_inodes(source), victim->fd, &victim->stx, is_last);
+}
+
+static int remove_name(struct source *source, uint64_t parent, const char *name, bool is_dir)
+{
+	scoped_victim victim = {.fd = -1};
+	scoped_hold dir = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), parent, &dir);
+	if (err)
+		return err;
+	victim_find(source, dir.fd, name, &victim);
+	err = beneath_unlink_at(dir.fd, name, is_dir);
+	if (err)
+		return err;
+	victim_unnamed(source, &victim);
+	return 0;
+}
+
+int op_unlink(struct llfuse_request *req, uint64_t parent, const char *name)
+{
+	return remove_name(llfuse_userdata(req), parent, name, false);
+}
+
+int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name)
+{
+	return remove_name(llfuse_userdata(req), parent, name, true);
+}
+
+/* What is now @name in @dir is found there from here on, where it has no handle. */
+static void follow_move(struct source *source, const struct hold *dir, const char *name)
+{
+	scoped_victim moved = {.fd = -1};
+
+	if (!inode_table_needs_names(source_inodes(source)))
+		return;
+	victim_find(source, dir->fd, name, &moved);
+	if (moved.fd >= 0)
+		inode_moved(source_inodes(source), dir, name, moved.fd, &moved.stx);
+}
+
+int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+	      unsigned flags)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_victim victim = {.fd = -1};
+	scoped_hold dir = HOLD_NONE;
+	scoped_hold new_dir = HOLD_NONE;
+	int err;
+
+	err = inode_hold(source_inodes(source), parent, &dir);
+	if (!err)
+		err = inode_hold(source_inodes(source), new_parent, &new_dir);
+	if (err)
+		return err;
+	if (!(flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
+		victim_find(source, new_dir.fd, new_name, &victim);
+	err = beneath_rename_at(dir.fd, name, new_dir.fd, new_name, flags);
+	if (err)
+		return err;
+	victim_unnamed(source, &victim);
+	follow_move(source, &new_dir, new_name);
+	if (flags & RENAME_EXCHANGE)
+		follow_move(source, &dir, name);
+	return 0;
+}
+
+int op_link(struct llfuse_request *req, uint64_t ino, uint64_t new_parent, const char *new_name,
+	    struct llfuse_entry *entry)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_hold file = HOLD_NONE;
+	scoped_hold dir = HOLD_NONE;
+	struct statx stx;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &file);
+	if (!err)
+		err = inode_hold(source_inodes(source), new_parent, &dir);
+	if (!err)
+		err = beneath_link_at(file.fd, dir.fd, new_name);
+	if (err)
+		return err;
+	/* By the file itself: the kernel takes no other inode for an answer. */
+	if (statx(file.fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
+		return -errno;
+	return ops_entry(source, &dir, new_name, file.fd, &stx, entry);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tree that is shown: see source.h.
+ *
+ * A descriptor of the covered directory is taken before the mount.  Afterwards our
+ * mount is recognised by its device number, which the kernel tells without asking
+ * the file system (AT_STATX_DONT_SYNC).
+ */
+#include "source.h"
+
+#include "beneath.h"
+#include "fd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct device {
+	uint32_t major;
+	uint32_t minor;
+};
+
+struct source {
+	struct inode_table *inodes;
+	/* The mount point, absolute, and the directory there before the mount; NULL and
+	 * -1 if there was none. */
+	char *mountpoint;
+	int covered_fd;
+	/* Written before the first request that could need it. */
+	bool own_device_known;
+	struct device own_device;
+};
+
+static bool same_device(const struct device *a, const struct statx *stx)
+{
+	return a->major == stx->stx_dev_major && a->minor == stx->stx_dev_minor;
+}
+
+/* What the kernel knows by itself. */
+static int statx_unasked(int dir_fd, const char *path, struct statx *stx)
+{
+	int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH;
+
+	return statx(dir_fd, path, flags, STATX_INO, stx) < 0 ? -errno : 0;
+}
+
+static int open_root(const char *path)
+{
+	/* Opened to be read, so that an unreadable directory is found out now. */
+	scoped_fd readable = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (readable < 0)
+		return -errno;
+	return fd_reopen(readable, O_PATH);
+}
+
+int source_open(const char *path, const char *mountpoint, struct source **source)
+{
+	scoped_fd root_fd = open_root(path);
+	struct source *made;
+	int err;
+
+	if (root_fd < 0)
+		return root_fd;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -ENOMEM;
+	made->covered_fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	made->mountpoint = realpath(mountpoint, NULL);
+	err = inode_table_new(root_fd, true, &made->inodes);
+	if (err) {
+		source_close(made);
+		return err;
+	}
+	*source = made;
+	return 0;
+}
+
+void source_close(struct source *source)
+{
+	if (!source)
+		return;
+	inode_table_free(source->inodes);
+	fd_close(&source->covered_fd);
+	free(source->mountpoint);
+	free(source);
+}
+
+void source_mounted(struct source *source)
+{
+	struct statx covered;
+	struct statx now;
+
+	if (!source->mountpoint || source->covered_fd < 0)
+		return;
+	if (statx_unasked(source->covered_fd, "", &covered) < 0 ||
+	    statx_unasked(AT_FDCWD, source->mountpoint, &now) < 0)
+		return;
+	source->own_device = (struct device){now.stx_dev_major, now.stx_dev_minor};
+	/* The same device: we see another mount namespace's view, or were unmounted again. */
+	source->own_device_known = !same_device(&source->own_device, &covered);
+}
+
+struct inode_table *source_inodes(const struct source *source)
+{
+	return source->inodes;
+}
+
+/* The directory that our mount covers, if it is @name in @dir_fd.  Elsewhere (a bind
+ * mount of ours) we cannot tell what is below. */
+static int open_covered(const struct source *source, int dir_fd, const char *name)
+{
+	struct statx above;
+	struct statx dir;
+	scoped_fd up = -1;
+	int copy;
+
+	if (source->covered_fd < 0 || strcmp(name, strrchr(source->mountpoint, '/') + 1) != 0)
+		return -ELOOP;
+	up = openat(source->covered_fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (up < 0 || statx_unasked(up, "", &above) < 0 || statx_unasked(dir_fd, "", &dir) < 0)
+		return -ELOOP;
+	if (above.stx_ino != dir.stx_ino || above.stx_dev_major != dir.stx_dev_major ||
+	    above.stx_dev_minor != dir.stx_dev_minor)
+		return -ELOOP;
+	copy = fcntl(source->covered_fd, F_DUPFD_CLOEXEC, 0);
+	return copy < 0 ? -errno : copy;
+}
+
+/* Something is mounted on @name. */
+static int open_mounted(const struct source *source, int dir_fd, const char *name)
+{
+	scoped_fd fd = beneath_open_at(dir_fd, name, true);
+	struct statx stx;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = statx_unasked(fd, "", &stx);
+	if (err)
+		return err;
+	if (source->own_device_known && same_device(&source->own_device, &stx))
+		return open_covered(source, dir_fd, name);
+	return take_fd(&fd);
+}
+
+int source_child(const struct source *source, int dir_fd, const char *name, int *fd, struct statx *stx,
+		 bool *over_mount)
+{
+	scoped_fd child = beneath_open_at(dir_fd, name, false);
+
+	*over_mount = child == -EXDEV;
+	if (*over_mount)
+		child = open_mounted(source, dir_fd, name);
+	if (child < 0)
+		return child;
+	if (statx(child, "", AT_EMPTY_PATH, INODE_STATX_MASK, stx) < 0)
+		return -errno;
+	*fd = take_fd(&child);
+	return 0;
+}
