@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures: the programs mounted on each transport, directories of their own for each test, and a
+watchdog that turns a hang into a failure."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import threading
+
+import pytest
+
+from harness import kernel, mounts
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LIMIT_S = 120
+PROGRAMS = ("tmpfs", "passthroughfs")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "concurrent: many threads at once in the programs; worth a run under TSan")
+    config.addinivalue_line("markers", "limit(seconds): how long the test may take before it counts as hung")
+
+
+def pytest_sessionstart(session):
+    work = tempfile.mkdtemp(prefix="llfuse-mounted-")
+    os.chmod(work, 0o755)
+    os.mkdir(os.path.join(work, "logs"))
+    session.config.llfuse_work = work
+    os.environ["LLFUSE_TEST_WORK"] = os.path.join(work, "logs")
+    kernel.become_subreaper()
+    if os.geteuid() == 0:
+        kernel.private_mounts()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Whatever happened, nothing stays behind."""
+    os.chdir("/")
+    mounts.take_down_all()
+    work = session.config.llfuse_work
+    for entry in reversed(mounts.all_mounts()):
+        if entry.mountpoint.startswith(work + "/"):
+            with contextlib.suppress(OSError):
+                kernel.umount(entry.mountpoint, kernel.MNT_DETACH)
+    for pid in children():
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    if exitstatus == 0 or not os.environ.get("LLFUSE_KEEP_LOGS"):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def children():
+    """The processes that we started, or that were left to us."""
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+            found += map(int, file.read().split())
+    return found
+
+
+@pytest.fixture(scope="session")
+def work(request):
+    """A directory that every user can reach."""
+    return request.config.llfuse_work
+
+
+@pytest.fixture
+def place(work):
+    """An empty directory for one test, to be mounted on or mirrored."""
+    path = tempfile.mkdtemp(prefix="place-", dir=work)
+    os.chmod(path, 0o755)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request):
+    """Ends every call on every mount when a test takes too long, and checks the programs' logs."""
+    marker = request.node.get_closest_marker("limit")
+    seconds = marker.args[0] if marker else LIMIT_S
+    fired = []
+
+    def fire():
+        fired.append(True)
+        mounts.abort_all()
+
+    timer = threading.Timer(seconds, fire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        os.chdir("/")
+    assert not fired, f"hung: not ready after {seconds} s"
+    for mount in list(mounts.live):
+        mount.check_log()
+
+
+@pytest.fixture(scope="session")
+def uring_switch():
+    switch = mounts.UringSwitch()
+    yield switch
+    switch.restore()
+
+
+def transport_named(name, switch):
+    transport = mounts.Transport(name)
+    if transport.is_uring:
+        reason = switch.why_not()
+        if reason:
+            pytest.skip(reason)
+    return transport
+
+
+@pytest.fixture(params=mounts.TRANSPORTS)
+def transport(request, uring_switch):
+    return transport_named(request.param, uring_switch)
+
+
+@pytest.fixture(params=["io_uring-many", "dev_fuse-many"])
+def many(request, uring_switch):
+    """The transports with several workers."""
+    return transport_named(request.param, uring_switch)
+
+
+@pytest.fixture(params=["lltest", "tmpfs", "passthroughfs"])
+def program(request):
+    return request.param
+
+
+@pytest.fixture
+def new_mount(work, place):
+    """Starts programs for one test: new_mount("tmpfs", "-o", "ro").  Stops them afterwards."""
+    with contextlib.ExitStack() as stack:
+
+        def start(program, *options, **kwargs):
+            mountpoint = kwargs.pop("mountpoint", None) or tempfile.mkdtemp(prefix="mnt-", dir=place)
+            if program == "passthroughfs" and "source" not in kwargs:
+                kwargs["source"] = tempfile.mkdtemp(prefix="source-", dir=place)
+                os.chmod(kwargs["source"], 0o755)
+            return stack.enter_context(mounts.Mount(program, mountpoint, *options, **kwargs))
+
+        yield start
+
+
+class Shared:
+    """One mount that many tests share, each in a directory of its own, and its oracle."""
+
+    def __init__(self, program, transport, work):
+        self.program = program
+        self.base = tempfile.mkdtemp(prefix=f"{program}-{transport.name}-", dir=work)
+        os.chmod(self.base, 0o755)
+        self.mountpoint = self._mkdir("mnt")
+        self.oracle = self._mkdir("oracle")
+        self.source = self._mkdir("source") if program == "passthroughfs" else None
+        self.oracle_is_mount = program == "tmpfs" and os.geteuid() == 0
+        if self.oracle_is_mount:
+            kernel.mount("oracle", self.oracle, "tmpfs", 0, "mode=755")
+        options = list(transport.options)
+        if os.geteuid() == 0:
+            options += ["-o", "allow_other"]
+        self.mount = mounts.Mount(program, self.mountpoint, *options, source=self.source)
+        self.mount.wait_mounted()
+
+    def _mkdir(self, name):
+        path = os.path.join(self.base, name)
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+        return path
+
+    def is_alive(self):
+        return self.mount in mounts.live and self.mount.is_running() and self.mount.is_mounted()
+
+    def close(self):
+        try:
+            if self.mount in mounts.live:
+                self.mount.stop()
+        finally:
+            self.mount.abandon()
+            if self.oracle_is_mount:
+                kernel.umount(self.oracle, kernel.MNT_DETACH)
+
+
+class Place:
+    """Where one test works on a shared mount: dir on the mount, oracle a plain directory like it."""
+
+    def __init__(self, shared, name):
+        self.program = shared.program
+        self.mount = shared.mount
+        self.dir = os.path.join(shared.mountpoint, name)
+        self.oracle = os.path.join(shared.oracle, name)
+        self.source = shared.source and os.path.join(shared.source, name)
+        os.mkdir(self.oracle)
+        os.mkdir(self.dir)
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+
+class SharedMounts:
+    """Mounts each configuration when it is first asked for, again if it died, and stops all."""
+
+    def __init__(self, work):
+        self._work = work
+        self._all = {}
+        self._serial = 0
+
+    def place(self, program, transport):
+        key = (program, transport.name)
+        shared = self._all.get(key)
+        if shared is not None and not shared.is_alive():
+            with contextlib.suppress(mounts.Failed):
+                shared.close()
+            shared = None
+        if shared is None:
+            shared = self._all[key] = Shared(program, transport, self._work)
+        self._serial += 1
+        return Place(shared, f"test{self._serial}")
+
+    def close(self):
+        failures = []
+        for shared in self._all.values():
+            try:
+                shared.close()
+            except (mounts.Failed, OSError) as err:
+                failures.append(str(err))
+        assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def shared_mounts(work, uring_switch):
+    pool = SharedMounts(work)
+    yield pool
+    pool.close()
+
+
+def _place(request, program, transport):
+    place = request.getfixturevalue("shared_mounts").place(program, transport)
+    yield place
+    assert place.mount.is_running(), f"{program} died: {place.mount.stderr()}"
+
+
+@pytest.fixture(params=PROGRAMS)
+def fs(request, transport):
+    """A directory on each writable file system on each transport."""
+    yield from _place(request, request.param, transport)
+
+
+@pytest.fixture(params=PROGRAMS)
+def fs_many(request, many):
+    """As fs, with several workers only."""
+    yield from _place(request, request.param, many)
+
+
+@pytest.fixture
+def tmpfs(request, transport):
+    yield from _place(request, "tmpfs", transport)
+
+
+@pytest.fixture
+def passthroughfs(request, transport):
+    yield from _place(request, "passthroughfs", transport)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""System calls that Python's os module lacks.  Each raises OSError."""
+
+import ctypes
+import os
+import select
+import struct
+
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_FORCE = 1
+MNT_DETACH = 2
+CLONE_NEWNS = 0x20000
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+AT_FDCWD = -100
+AT_SYMLINK_FOLLOW = 0x400
+AT_EMPTY_PATH = 0x1000
+FALLOC_FL_KEEP_SIZE = 1
+FALLOC_FL_PUNCH_HOLE = 2
+FALLOC_FL_ZERO_RANGE = 16
+UTIME_NOW = (1 << 30) - 1
+UTIME_OMIT = (1 << 30) - 2
+STATX_BTIME = 0x800
+IN_MODIFY = 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result, path=None):
+    if result < 0:
+        err = ctypes.get_errno()
+        raise OSError(err, os.strerror(err), path)
+    return result
+
+
+def _bytes(text):
+    return None if text is None else os.fsencode(text)
+
+
+def mount(source, target, fstype, flags=0, data=None):
+    _check(
+        _libc.mount(_bytes(source), _bytes(target), _bytes(fstype), ctypes.c_ulong(flags), _bytes(data)),
+        target,
+    )
+
+
+def umount(target, flags=0):
+    _check(_libc.umount2(_bytes(target), flags), target)
+
+
+def unshare(flags):
+    _check(_libc.unshare(flags))
+
+
+def become_subreaper():
+    """Orphans among our descendants become our children, so that none gets lost."""
+    _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
+
+
+def die_with_parent(number):
+    """Signal @number comes when the parent ends."""
+    _check(_libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0))
+
+
+def private_mounts():
+    """From here on, what we mount is seen by us and our children only, and goes with the last of them."""
+    unshare(CLONE_NEWNS)
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+
+
+def renameat2(old, new, flags):
+    _check(_libc.renameat2(AT_FDCWD, _bytes(old), AT_FDCWD, _bytes(new), flags), old)
+
+
+def link_fd(fd, new):
+    """Gives a file that was opened with O_TMPFILE its name."""
+    old = b"/proc/self/fd/%d" % fd
+    _check(_libc.linkat(AT_FDCWD, old, AT_FDCWD, _bytes(new), AT_SYMLINK_FOLLOW), new)
+
+
+def fallocate(fd, mode, off, size):
+    _check(_libc.fallocate(int(fd), mode, ctypes.c_int64(off), ctypes.c_int64(size)))
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = [("sec", ctypes.c_long), ("nsec", ctypes.c_long)]
+
+
+def utimens(path, atime, mtime):
+    """utimensat(2) with (seconds, nanoseconds) pairs, which may say UTIME_NOW and UTIME_OMIT."""
+    times = (_Timespec * 2)(_Timespec(*atime), _Timespec(*mtime))
+    _check(_libc.utimensat(AT_FDCWD, _bytes(path), times, 0x100), path)
+
+
+def birth_time_ns(path):
+    """The birth time as statx(2) tells it, or None where it is not known."""
+    buf = ctypes.create_string_buffer(256)
+    _check(_libc.statx(AT_FDCWD, _bytes(path), 0x100, STATX_BTIME, buf), path)
+    (mask,) = struct.unpack_from("I", buf, 0)
+    if not mask & STATX_BTIME:
+        return None
+    seconds, nanoseconds = struct.unpack_from("qI", buf, 80)
+    return seconds * 10**9 + nanoseconds
+
+
+def getdents(fd, size):
+    """The next entries of a directory, as (name, d_off, d_ino, d_type); [] at its end."""
+    buf = ctypes.create_string_buffer(size)
+    filled = _check(_libc.getdents64(int(fd), buf, ctypes.c_size_t(size)))
+    entries = []
+    at = 0
+    while at < filled:
+        ino, off, length, kind = struct.unpack_from("=QqHB", buf, at)
+        name = buf.raw[at + 19 : at + length].split(b"\0", 1)[0]
+        entries.append((name, off, ino, kind))
+        at += length
+    return entries
+
+
+class FileWatch:
+    """Tells when a file was written to: a file descriptor to poll."""
+
+    def __init__(self, path):
+        self.fd = _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        _check(_libc.inotify_add_watch(self.fd, _bytes(path), IN_MODIFY), path)
+
+    def drain(self):
+        try:
+            while os.read(self.fd, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def close(self):
+        os.close(self.fd)
+
+
+def wait_readable(timeout_s, *fds):
+    """Waits for the first of @fds to have something to say; the set of those that do."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN | select.POLLPRI | select.POLLERR)
+    return {fd for fd, _ in poll.poll(max(0, timeout_s) * 1000)}

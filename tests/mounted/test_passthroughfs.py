@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: MIT
+"""passthroughfs and its source: what is shared, what shows up, and what the daemon never follows."""
+
+import os
+import resource
+import socket
+import stat
+import time
+
+import pytest
+
+from conftest import needs_root
+from harness import kernel, mounts
+from harness.children import as_user, in_child
+
+
+FIELDS = ("mode", "ino", "nlink", "uid", "gid", "size", "blocks", "blksize", "rdev", "mtime_ns", "atime_ns", "ctime_ns")
+
+
+def wait_until(condition, timeout_s=10):
+    """Changes behind the mount's back show up when the kernel's time-outs are over: soon, not at once."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the change does not show up"
+        time.sleep(0.02)
+
+
+def put(path, data=b""):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def get(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@pytest.fixture
+def both(passthroughfs):
+    """The same directory seen through the mount, and in the source."""
+    return passthroughfs.dir, passthroughfs.source
+
+
+def test_attributes_are_the_sources(both):
+    here, there = both
+    put(f"{there}/f", b"x" * 12345)
+    os.mkdir(f"{there}/d")
+    os.symlink("somewhere", f"{there}/s")
+    os.mkfifo(f"{there}/p")
+    for name in ("f", "d", "s", "p"):
+        os.utime(f"{there}/{name}", ns=(1_111_111_111, 2_222_222_222), follow_symlinks=False)
+        one, two = os.lstat(f"{here}/{name}"), os.lstat(f"{there}/{name}")
+        for field in FIELDS:
+            assert getattr(one, f"st_{field}") == getattr(two, f"st_{field}"), (name, field)
+        assert kernel.birth_time_ns(f"{here}/{name}") == kernel.birth_time_ns(f"{there}/{name}")
+
+
+def test_hard_links_are_one_inode(both):
+    here, there = both
+    put(f"{there}/a", b"1")
+    os.link(f"{there}/a", f"{there}/b")
+    os.link(f"{here}/b", f"{here}/c")
+    assert {os.stat(f"{here}/{name}").st_ino for name in "abc"} == {os.stat(f"{there}/a").st_ino}
+    assert os.stat(f"{here}/a").st_nlink == 3
+    put(f"{here}/a", b"22")
+    assert get(f"{here}/c") == b"22" and os.stat(f"{here}/b").st_size == 2
+    os.unlink(f"{here}/a")
+    assert os.stat(f"{here}/b").st_nlink == 2
+
+
+def test_what_is_written_is_in_the_source(both):
+    here, there = both
+    put(f"{here}/f", b"one")
+    assert get(f"{there}/f") == b"one"
+    with open(f"{here}/f", "ab") as file:
+        file.write(b" two")
+        file.flush()
+        assert get(f"{there}/f") == b"one two"
+    os.truncate(f"{here}/f", 2)
+    assert get(f"{there}/f") == b"on"
+    os.mkdir(f"{here}/d")
+    os.rename(f"{here}/f", f"{here}/d/g")
+    assert os.listdir(f"{there}/d") == ["g"]
+    os.unlink(f"{here}/d/g")
+    os.rmdir(f"{here}/d")
+    assert os.listdir(there) == []
+
+
+def test_new_names_in_the_source_show_up(both):
+    here, there = both
+    assert not os.path.exists(f"{here}/new")
+    put(f"{there}/new", b"content")
+    wait_until(lambda: os.path.exists(f"{here}/new"))
+    assert get(f"{here}/new") == b"content"
+    wait_until(lambda: os.listdir(here) == ["new"])
+
+
+def test_names_removed_from_the_source_go(both):
+    here, there = both
+    put(f"{here}/old")
+    os.stat(f"{here}/old")
+    os.unlink(f"{there}/old")
+    wait_until(lambda: not os.path.exists(f"{here}/old"))
+    wait_until(lambda: os.listdir(here) == [])
+
+
+def test_changed_content_in_the_source_shows_up(both):
+    here, there = both
+    put(f"{here}/f", b"before")
+    assert get(f"{here}/f") == b"before"
+    put(f"{there}/f", b"after, and longer")
+    wait_until(lambda: get(f"{here}/f") == b"after, and longer")
+    os.chmod(f"{there}/f", 0o604)
+    wait_until(lambda: stat.S_IMODE(os.stat(f"{here}/f").st_mode) == 0o604)
+
+
+def test_renames_in_the_source_show_up(both):
+    here, there = both
+    os.makedirs(f"{here}/a/b")
+    put(f"{here}/a/b/f", b"x")
+    os.rename(f"{there}/a", f"{there}/z")
+    wait_until(lambda: not os.path.exists(f"{here}/a"))
+    assert get(f"{here}/z/b/f") == b"x"
+
+
+def test_a_file_replaced_in_the_source_is_another_file(both):
+    """Also where the source's file system gives the inode number to the new file."""
+    here, there = both
+    put(f"{there}/f", b"the old file")
+    fd = os.open(f"{here}/f", os.O_RDONLY)
+    try:
+        os.unlink(f"{there}/f")
+        put(f"{there}/f", b"new")
+        assert os.pread(fd, 100, 0) == b"the old file"
+        wait_until(lambda: get(f"{here}/f") == b"new")
+        assert os.pread(fd, 100, 0) == b"the old file"
+        assert os.fstat(fd).st_nlink == 0
+    finally:
+        os.close(fd)
+
+
+def test_an_inode_number_used_again_is_another_file(both):
+    """Known, not open, removed from the source, and its number given to a file of another type."""
+    here, there = both
+    for _ in range(20):
+        put(f"{there}/f", b"a file")
+        number = os.stat(f"{here}/f").st_ino
+        os.unlink(f"{there}/f")
+        os.mkdir(f"{there}/d")
+        put(f"{there}/d/inside")
+        again = os.stat(f"{there}/d").st_ino == number
+        assert stat.S_ISDIR(os.stat(f"{here}/d").st_mode)
+        assert os.listdir(f"{here}/d") == ["inside"]
+        os.unlink(f"{there}/d/inside")
+        os.rmdir(f"{there}/d")
+        wait_until(lambda: not os.path.exists(f"{here}/d") and not os.path.exists(f"{here}/f"))
+        if again:
+            break
+
+
+def test_symlinks_are_shown_not_followed(both):
+    here, there = both
+    os.symlink("/etc/passwd", f"{there}/absolute")
+    os.symlink("../../../../../../etc", f"{there}/up")
+    os.symlink("/nonexistent", f"{there}/dangling")
+    assert os.readlink(f"{here}/absolute") == "/etc/passwd"
+    assert os.readlink(f"{here}/up") == "../../../../../../etc"
+    assert stat.S_ISLNK(os.lstat(f"{here}/dangling").st_mode)
+    assert not os.path.exists(f"{here}/dangling")
+    assert get(f"{here}/absolute") == get("/etc/passwd")
+    os.lchown(f"{here}/dangling", os.getuid(), os.getgid())
+    os.utime(f"{here}/absolute", ns=(1, 2), follow_symlinks=False)
+    assert os.lstat(f"{there}/absolute").st_mtime_ns == 2
+
+
+@needs_root
+def test_a_directory_swapped_for_a_symlink_leads_nobody_out(both):
+    """The daemon is root and would get through; the caller is not and must not."""
+    here, there = both
+    outside = os.path.dirname(there) + "/../outside"
+    os.makedirs(outside, exist_ok=True)
+    os.chmod(outside, 0o700)
+    put(f"{outside}/secret", b"secret")
+    os.chmod(f"{outside}/secret", 0o644)
+    os.mkdir(f"{there}/d")
+    put(f"{there}/d/secret", b"harmless")
+
+    def look():
+        fd = os.open(f"{here}/d", os.O_RDONLY | os.O_DIRECTORY)
+        seen = []
+        for _ in range(3):
+            try:
+                seen.append(get(f"{here}/d/secret"))
+            except OSError as err:
+                seen.append(err.strerror)
+            try:
+                seen.append(os.open("secret", os.O_RDONLY, dir_fd=fd) and os.listdir(fd))
+            except OSError as err:
+                seen.append(err.strerror)
+        return seen
+
+    as_user(4001, look)
+    os.rename(f"{there}/d", f"{there}/was")
+    os.symlink(outside, f"{there}/d")
+    for _ in range(5):
+        try:
+            seen = as_user(4001, look)
+        except OSError as err:
+            seen = [err.strerror]
+        assert b"secret" not in seen
+    wait_until(lambda: os.path.islink(f"{here}/d"))
+    with pytest.raises(PermissionError):
+        as_user(4001, get, f"{here}/d/secret")
+
+
+def test_special_files_are_not_opened_to_look_at_them(both):
+    """A FIFO without a partner would hold an opener up for ever."""
+    here, there = both
+    os.mkfifo(f"{there}/fifo")
+    with socket.socket(socket.AF_UNIX) as server:
+        cwd = os.getcwd()
+        os.chdir(there)
+        server.bind("socket")
+        os.chdir(cwd)
+
+    def look():
+        with os.scandir(here) as entries:
+            seen = {entry.name: entry.stat(follow_symlinks=False).st_mode for entry in entries}
+        for name in ("fifo", "socket"):
+            os.chmod(f"{here}/{name}", 0o600)
+            os.utime(f"{here}/{name}", ns=(1, 2))
+            os.link(f"{here}/{name}", f"{here}/{name}2")
+            os.rename(f"{here}/{name}2", f"{here}/{name}3")
+            os.listxattr(f"{here}/{name}")
+        return seen
+
+    seen = in_child(look, timeout_s=20)
+    assert stat.S_ISFIFO(seen["fifo"]) and stat.S_ISSOCK(seen["socket"])
+    assert os.stat(f"{there}/fifo").st_mtime_ns == 2
+    assert stat.S_IMODE(os.stat(f"{there}/socket3").st_mode) == 0o600
+
+
+@needs_root
+def test_what_another_user_makes_is_that_users_in_the_source(both):
+    here, there = both
+    os.chmod(here, 0o777)
+
+    def make():
+        os.umask(0o027)
+        put(f"{here}/f")
+        os.mkdir(f"{here}/d")
+        os.symlink("x", f"{here}/s")
+        os.mkfifo(f"{here}/p")
+        os.close(os.open(f"{here}/c", os.O_CREAT | os.O_WRONLY, 0o666))
+
+    as_user(4001, make, gid=4100)
+    for name in "fdspc":
+        st = os.lstat(f"{there}/{name}")
+        assert (st.st_uid, st.st_gid) == (4001, 4100), name
+    assert stat.S_IMODE(os.stat(f"{there}/c").st_mode) == 0o640
+    assert stat.S_IMODE(os.stat(f"{there}/d").st_mode) == 0o750
+    put(f"{here}/after")
+    assert os.stat(f"{there}/after").st_uid == 0
+
+
+@needs_root
+def test_a_default_acl_of_the_source_replaces_the_umask(both):
+    here, there = both
+    os.mkdir(f"{there}/d")
+    # user::rwx, group::rwx, other::r-x as the kernel keeps it: version, then tag, permissions and id.
+    acl = b"\2\0\0\0" + b"".join(
+        tag.to_bytes(2, "little") + mode.to_bytes(2, "little") + b"\xff\xff\xff\xff"
+        for tag, mode in ((1, 7), (4, 7), (32, 5))
+    )
+    try:
+        os.setxattr(f"{there}/d", "system.posix_acl_default", acl)
+    except OSError:
+        pytest.skip("the source's file system has no ACLs")
+    umask = os.umask(0o077)
+    try:
+        put(f"{here}/d/f")
+        os.mkdir(f"{here}/d/sub")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(os.stat(f"{there}/d/f").st_mode) == 0o664
+    assert stat.S_IMODE(os.stat(f"{there}/d/sub").st_mode) == 0o775
+
+
+@needs_root
+def test_more_files_than_descriptors(new_mount, many):
+    """Known inodes need no descriptor each where the daemon may use file handles."""
+    mount = new_mount(
+        "passthroughfs",
+        *many.options,
+        preexec_fn=lambda: (mounts.before_exec(), resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)))[0],
+    )
+    for number in range(2000):
+        put(os.path.join(mount.source, f"f{number}"), b"%d" % number)
+    with os.scandir(mount.mountpoint) as entries:
+        assert sum(entry.stat().st_size > 0 for entry in entries) == 2000
+    for number in range(0, 2000, 7):
+        assert get(os.path.join(mount.mountpoint, f"f{number}")) == b"%d" % number
+
+
+@needs_root
+def test_a_source_that_spans_file_systems(new_mount, place, many):
+    """Two file systems give the same inode numbers to different files."""
+    source = os.path.join(place, "source")
+    os.makedirs(source)
+    parts = []
+    try:
+        for number in range(3):
+            part = os.path.join(source, f"part{number}")
+            os.mkdir(part)
+            kernel.mount("part", part, "tmpfs")
+            parts.append(part)
+            put(os.path.join(part, "f"), b"content %d" % number)
+        assert len({os.stat(os.path.join(part, "f")).st_ino for part in parts}) < 3
+        mount = new_mount("passthroughfs", *many.options, source=source)
+        for _ in range(2):
+            for number in range(3):
+                path = os.path.join(mount.mountpoint, f"part{number}", "f")
+                if not os.path.exists(path):
+                    assert os.listdir(os.path.dirname(path)) == []
+                    continue
+                assert get(path) == b"content %d" % number
+        mount.stop()
+    finally:
+        for part in parts:
+            kernel.umount(part, kernel.MNT_DETACH)
+
+
+@needs_root
+def test_a_read_only_source(new_mount, place, many):
+    source = os.path.join(place, "source")
+    os.makedirs(source)
+    kernel.mount("source", source, "tmpfs")
+    try:
+        put(os.path.join(source, "f"), b"x")
+        kernel.mount(None, source, None, 32 | 1)
+        mount = new_mount("passthroughfs", *many.options, source=source)
+        assert get(os.path.join(mount.mountpoint, "f")) == b"x"
+        with pytest.raises(OSError) as error:
+            put(os.path.join(mount.mountpoint, "g"))
+        assert error.value.strerror == "Read-only file system"
+        mount.stop()
+    finally:
+        kernel.umount(source, kernel.MNT_DETACH)
+
+
+@needs_root
+def test_a_full_source(new_mount, place, many):
+    """ENOSPC of the source reaches the caller, and what was written before stays."""
+    source = os.path.join(place, "source")
+    os.makedirs(source)
+    kernel.mount("source", source, "tmpfs", 0, "size=1m")
+    try:
+        mount = new_mount("passthroughfs", *many.options, source=source)
+        path = os.path.join(mount.mountpoint, "f")
+        with pytest.raises(OSError) as error:
+            fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+            try:
+                for _ in range(50):
+                    os.write(fd, b"x" * 50_000)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        assert error.value.strerror == "No space left on device"
+        assert os.stat(path).st_size == os.stat(os.path.join(source, "f")).st_size > 500_000
+        os.unlink(path)
+
+        def has_room():
+            try:
+                put(path, b"again")
+            except OSError:
+                return False
+            return True
+
+        wait_until(has_room)  # The kernel tells the daemon of the last close in its own time.
+        mount.stop()
+    finally:
+        kernel.umount(source, kernel.MNT_DETACH)
+
+
+def test_names_of_odd_bytes_in_the_source(both):
+    here, there = map(os.fsencode, both)
+    names = [b"\xff\xfe", b"a\nb", b" ", b"-", b"\xc3\xa9", b"n" * 255]
+    for name in names:
+        put(there + b"/" + name, name)
+    assert sorted(os.listdir(here)) == sorted(names)
+    for name in names:
+        assert get(here + b"/" + name) == name
+
+
+def test_a_directory_that_moves_in_the_source_while_open(both):
+    here, there = both
+    os.makedirs(f"{there}/a/sub")
+    put(f"{there}/a/f", b"x")
+    fd = os.open(f"{here}/a", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.makedirs(f"{there}/elsewhere")
+        os.rename(f"{there}/a", f"{there}/elsewhere/b")
+        assert sorted(os.listdir(fd)) == ["f", "sub"]
+        again = os.open("f", os.O_RDONLY, dir_fd=fd)
+        assert os.read(again, 10) == b"x"
+        os.close(again)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [
+        (os.O_RDONLY, os.O_WRONLY),
+        (os.O_WRONLY, os.O_RDONLY),
+        (os.O_RDONLY, os.O_RDWR),
+        (os.O_WRONLY | os.O_APPEND, os.O_RDWR),
+    ],
+)
+def test_opens_in_different_modes_at_the_same_time(both, first, second):
+    """Kernel passthrough shares one backing file among all opens of an inode."""
+    here, there = both
+    put(f"{there}/f", b"0123456789")
+    one, two = os.open(f"{here}/f", first), os.open(f"{here}/f", second)
+    try:
+        for fd, flags in ((one, first), (two, second)):
+            if flags & os.O_ACCMODE != os.O_RDONLY:
+                assert os.write(fd, b"W") == 1
+            if flags & os.O_ACCMODE != os.O_WRONLY:
+                assert len(os.pread(fd, 100, 0)) >= 10
+    finally:
+        os.close(one)
+        os.close(two)
+    assert get(f"{there}/f") == get(f"{here}/f")
+    if first & os.O_APPEND:
+        assert get(f"{there}/f") == b"W123456789W"
+    else:
+        assert get(f"{there}/f") == b"W123456789"
