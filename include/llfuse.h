@@ -92,6 +92,7 @@ struct llfuse_request {
 	void *userdata;
 	/** The calling thread, in the daemon's pid namespace; 0 if it is not in it. */
 	pid_t pid;
+	/** The caller's, as file systems see it (fsuid, fsgid). */
 	uid_t uid;
 	gid_t gid;
 	/** Only in mknod, mkdir, create and tmpfile. */
@@ -122,8 +123,8 @@ bool llfuse_interrupted(const struct llfuse_request *req);
 
 /** An open file or directory: what the kernel told and what the handler decides. */
 struct llfuse_file {
-	/** in: the flags of open(2), without O_CREAT, O_EXCL and O_NOCTTY.
-	 * Valid in open, create, tmpfile, opendir, read, write, release. */
+	/** in: the flags of open(2), without O_CREAT, O_EXCL and O_NOCTTY except that create
+	 * has the first two.  Valid in open, create, tmpfile, opendir, read, write, release. */
 	int flags;
 	/** out of open, create, tmpfile, opendir; in of all that follow on the same
 	 * open file.  Any value. */
@@ -292,6 +293,7 @@ bool llfuse_dir_wants_attr(const struct llfuse_dir *dir);
  */
 int llfuse_dir_add(struct llfuse_dir *dir, const char *name, const struct llfuse_entry *entry, off_t next_off);
 
+/** What llfuse_dir_add() returns. */
 enum {
 	LLFUSE_DIR_FULL = 0,
 	LLFUSE_DIR_ADDED = 1,
@@ -350,14 +352,18 @@ struct llfuse_ops {
 	int (*mknod)(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, dev_t rdev,
 		     struct llfuse_entry *entry);
 
+	/** A directory.  @mode has the permissions.  -EEXIST if the name is there. */
 	int (*mkdir)(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode,
 		     struct llfuse_entry *entry);
 
-	/** The inode stays until its lookup count is zero. */
+	/** Removes a name that is not a directory's.  The inode stays until its lookup count is
+	 * zero.  -ENOENT, or -EISDIR. */
 	int (*unlink)(struct llfuse_request *req, uint64_t parent, const char *name);
 
+	/** As unlink, for a directory.  -ENOTEMPTY, or -ENOTDIR. */
 	int (*rmdir)(struct llfuse_request *req, uint64_t parent, const char *name);
 
+	/** A symbolic link to @target, which is any bytes, at most 4095. */
 	int (*symlink)(struct llfuse_request *req, uint64_t parent, const char *name, const char *target,
 		       struct llfuse_entry *entry);
 
@@ -405,6 +411,7 @@ struct llfuse_ops {
 	/** As release, for opendir. */
 	int (*releasedir)(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
 
+	/** As fsync, for a directory. */
 	int (*fsyncdir)(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync);
 
 	/** @st is preset to zero. */
@@ -421,12 +428,14 @@ struct llfuse_ops {
 	/** Answers with the names, each with a NUL behind it.  Sizes as in getxattr. */
 	int (*listxattr)(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
 
+	/** -ENODATA if there is none. */
 	int (*removexattr)(struct llfuse_request *req, uint64_t ino, const char *name);
 
 	/** access(2), and chdir(2), without default_permissions only. */
 	int (*access)(struct llfuse_request *req, uint64_t ino, int mask);
 
-	/** mknod and open in one.  Only if the name is not there, or was not. */
+	/** mknod and open in one, for a name that the kernel did not find.  If it is there by now,
+	 * -EEXIST where file->flags has O_EXCL, else the file is opened. */
 	int (*create)(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode,
 		      struct llfuse_file *file, struct llfuse_entry *entry);
 
@@ -487,7 +496,7 @@ struct llfuse_session;
 /** How requests come from the kernel. */
 enum llfuse_transport {
 	LLFUSE_TRANSPORT_AUTO, /**< io_uring where the kernel offers it */
-	LLFUSE_TRANSPORT_DEV_FUSE,
+	LLFUSE_TRANSPORT_DEV_FUSE, /**< read(2) and write(2) on /dev/fuse */
 	LLFUSE_TRANSPORT_IO_URING, /**< falls back to /dev/fuse, with a warning */
 };
 
@@ -601,6 +610,7 @@ int llfuse_notify_increment_epoch(struct llfuse_session *session);
 /* ------------------------------------------------------------------------ */
 /* Command line                                                              */
 
+/** What the value of an option is, and the type of the field that it goes to. */
 enum llfuse_option_type {
 	LLFUSE_OPTION_FLAG, /**< bool; takes no value */
 	LLFUSE_OPTION_STRING, /**< char *; freed by llfuse_command_free() */
@@ -659,6 +669,7 @@ void llfuse_command_free(struct llfuse_command *command);
 /* ------------------------------------------------------------------------ */
 /* Log                                                                       */
 
+/** How much a message matters. */
 enum llfuse_log_level { LLFUSE_LOG_DEBUG, LLFUSE_LOG_INFO, LLFUSE_LOG_WARNING, LLFUSE_LOG_ERROR };
 
 /**
@@ -727,6 +738,7 @@ enum llfuse_op {
 /** Buckets of a latency histogram: [i] counts times of 2^i up to 2^(i+1) - 1 ns, [0] also 0. */
 #define LLFUSE_LATENCY_BUCKETS 40
 
+/** The counters of one request type. */
 struct llfuse_op_stats {
 	uint64_t count;
 	/** Of them, how many gave an error. */
@@ -735,6 +747,7 @@ struct llfuse_op_stats {
 	uint64_t latency[LLFUSE_LATENCY_BUCKETS];
 };
 
+/** All counters, by enum llfuse_op. */
 struct llfuse_stats {
 	struct llfuse_op_stats op[LLFUSE_OP_COUNT];
 };
@@ -765,6 +778,7 @@ ssize_t llfuse_getxattr(const char *path, const char *name, void **value);
  * array that llfuse_listdir_free() frees.  Returns how many, or -errno.
  */
 ssize_t llfuse_listdir(const char *path, char ***names);
+/** Frees what llfuse_listdir() made; NULL is nothing. */
 void llfuse_listdir_free(char **names);
 
 /** The supplementary groups of process or thread @pid, in memory that the caller
@@ -795,6 +809,7 @@ struct llfuse_dir *llfuse_dir_new(size_t size, bool wants_attr);
  * NULL behind the last. */
 const char *llfuse_dir_get(const struct llfuse_dir *dir, size_t i, uint64_t *ino, off_t *next_off);
 
+/** Frees; NULL is nothing. */
 void llfuse_dir_free(struct llfuse_dir *dir);
 
 #ifdef __cplusplus

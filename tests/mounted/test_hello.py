@@ -25,3 +25,10 @@ def test_the_example_works(new_mount, transport, how):
 def test_the_example_is_a_page():
     with open(os.path.join(TOP, "examples", "hello.c"), encoding="utf-8") as file:
         assert len(file.readlines()) <= 60
+
+
+def test_the_readme_quotes_the_example():
+    with open(os.path.join(TOP, "examples", "hello.c"), encoding="utf-8") as file:
+        text = file.read().split("\n", 1)[1]  # behind the licence
+    with open(os.path.join(TOP, "README.md"), encoding="utf-8") as file:
+        assert text in file.read()
