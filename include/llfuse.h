@@ -223,7 +223,7 @@ struct llfuse_conn {
 	/** What the file system wants; preset to what suits every file system.  Bits
 	 * that are not in `capable` are dropped. */
 	uint32_t want;
-	/** Largest write request, in bytes. */
+	/** Largest write request, in bytes; made whole pages, at least 8192. */
 	uint32_t max_write;
 	/** Largest readahead, in bytes. */
 	uint32_t max_readahead;
@@ -377,7 +377,8 @@ struct llfuse_ops {
 		    struct llfuse_entry *entry);
 
 	/** Sets file->fh and the other outputs of @file.  If it is not set, every open
-	 * succeeds without a request, with keep_cache. */
+	 * succeeds without a request, with keep_cache, and there is no release: set it where create or
+	 * tmpfile leave something to release. */
 	int (*open)(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
 
 	/** Answers with bytes of the file from @off, llfuse_data_size() of them except
@@ -524,9 +525,12 @@ struct llfuse_config {
 	bool debug_fuse;
 	/** Log at debug level. */
 	bool debug;
-	/** llfuse_run() only: go to the background once mounted. */
+	/** llfuse_run() only: go to the background once mounted.  This forks: start threads in
+	 * the init handler, not before. */
 	bool daemon;
-	/** Leave signals alone: no SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2. */
+	/** Leave signals alone: no SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2.  Else those that have their
+	 * default action are taken, and SIGPIPE is ignored, from the first llfuse_init() of the process to its
+	 * last llfuse_close(). */
 	bool no_signals;
 };
 
@@ -542,8 +546,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 
 /**
  * Answers requests until llfuse_stop(), SIGINT, SIGTERM, SIGHUP, or an unmount from
- * outside.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  Signals
- * that are ignored when it is called stay ignored.
+ * outside.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
+ * signal concerns all sessions of the process; those that the program ignores or handles are left to it.
  * Returns 0, or -errno if the connection to the kernel failed.  Once per session.
  */
 int llfuse_main(struct llfuse_session *session);

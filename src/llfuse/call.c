@@ -63,7 +63,10 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 		.internal = call,
 	};
 	if (!call->worker) {
-		(void)fuse_reply_err(req, ENOMEM);
+		if (op == LLFUSE_OP_FORGET)
+			fuse_reply_none(req); /* takes no answer */
+		else
+			(void)fuse_reply_err(req, ENOMEM);
 		return false;
 	}
 	if (atomic_load_explicit(&session->transport, memory_order_relaxed) == LLFUSE_TRANSPORT_AUTO)
@@ -103,8 +106,19 @@ void ll_give_back(struct call *call, size_t n, const uint64_t *inos)
 	ll_turn_end(session);
 }
 
+/* libfuse and the kernel would each make something else of a number that is no errno. */
+static int checked(const struct call *call, int err)
+{
+	if (err <= 0 && strerrordesc_np(-err))
+		return err;
+	llfuse_log(LLFUSE_LOG_ERROR, call->session->name, "the handler of %s returned %d, which is no -errno",
+		   llfuse_op_name(call->op), err);
+	return -EIO;
+}
+
 void ll_reply_status(struct call *call, int err)
 {
+	err = checked(call, err);
 	(void)fuse_reply_err(call->fuse, -err); /* nothing to take back if it does not arrive */
 }
 
@@ -202,6 +216,10 @@ void ll_file_to_fuse(const struct llfuse_file *file, struct fuse_file_info *info
 	info->noflush = file->noflush;
 	info->parallel_direct_writes = file->parallel_direct_writes;
 	info->cache_readdir = file->cache_readdir;
+	/* With a backing file the kernel takes direct_io, parallel_direct_writes and noflush only, and
+	 * answers EIO to any other flag: Linux fs/fuse/passthrough.c, FOPEN_PASSTHROUGH_MASK. */
+	if (info->backing_id > 0)
+		info->keep_cache = info->nonseekable = info->cache_readdir = 0;
 }
 
 /* Replies with what the handler collected in @data, and ends the call.  With a release function the handler's

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* INIT: what the kernel offers, what the file system wants, and what both agree on. */
+#include <unistd.h>
+
 #include "internal.h"
+
+enum { WRITE_MIN = 8192 };
 
 static const struct {
 	enum llfuse_cap cap;
@@ -67,6 +71,17 @@ static void choose_transport(struct llfuse_session *session, struct fuse_conn_in
 	info->no_interrupt = is_offered && session->wanted_transport != LLFUSE_TRANSPORT_DEV_FUSE;
 }
 
+/* The kernel refuses the ring, or libfuse's reads, where a request's memory is not a whole number of
+ * pages or is below FUSE_MIN_READ_BUFFER. */
+static uint32_t whole_pages(uint32_t size)
+{
+	uint32_t page = (uint32_t)sysconf(_SC_PAGESIZE);
+
+	if (size < WRITE_MIN)
+		size = WRITE_MIN;
+	return size < UINT16_MAX * page ? (size + page - 1) / page * page : UINT16_MAX * page;
+}
+
 static void agree(struct llfuse_session *session, struct fuse_conn_info *info, struct llfuse_conn *conn)
 {
 	conn->want &= conn->capable;
@@ -83,11 +98,11 @@ static void agree(struct llfuse_session *session, struct fuse_conn_info *info, s
 	set_feature(info, FUSE_CAP_NO_OPENDIR_SUPPORT, !session->ops.opendir);
 	set_feature(info, FUSE_CAP_SPLICE_WRITE, true);
 	set_feature(info, FUSE_CAP_SPLICE_MOVE, true);
-	info->max_write = conn->max_write;
+	info->max_write = whole_pages(conn->max_write);
 	info->max_readahead = conn->max_readahead;
 	if (conn->max_background)
 		info->max_background = conn->max_background;
-	info->max_backing_stack_depth = conn->backing_stack_depth;
+	info->max_backing_stack_depth = conn->backing_stack_depth ? 1 : 0; /* more: no passthrough at all */
 	info->max_read = session->max_read; /* libfuse insists on the mount option's value here too */
 }
 

@@ -109,6 +109,11 @@ size_t ll_data_length(const struct llfuse_data *data)
 	return n < data->size ? n : data->size;
 }
 
+bool ll_data_is_cut(const struct llfuse_data *data)
+{
+	return (data->n_segments ? data->total : data->filled) > data->size;
+}
+
 /* Returns how many bytes there were, or -errno. */
 static ssize_t read_fully(int fd, char *buf, size_t size, off_t off)
 {

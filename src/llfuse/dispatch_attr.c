@@ -98,15 +98,17 @@ static void ll_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const 
 /* @size is the caller's buffer; 0 asks for the length alone: getxattr(2). */
 static void reply_xattr(struct call *call, int err, struct llfuse_data *data, size_t size)
 {
+	if (!err && ll_data_is_cut(data))
+		err = -E2BIG;
 	if (!err && size && ll_data_length(data) > size)
 		err = -ERANGE;
 	if (err || size) {
 		ll_reply_data(call, err, data);
 		return;
 	}
-	ll_call_end(call, false);
 	(void)fuse_reply_xattr(call->fuse, ll_data_length(data));
 	ll_data_done(data);
+	ll_call_end(call, false);
 }
 
 static void ll_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
@@ -29,6 +28,7 @@
 /* One thread that answers requests of one session: its counters, written by it alone and
  * read by anyone, and memory that it uses again for each request. */
 struct worker {
+	_Atomic unsigned owners; /* the session, and the thread while it lives: at 1 another may take it */
 	struct worker *next; /* guarded by session.workers_lock; never removed before the session's end */
 	struct op_counters {
 		_Atomic uint64_t count;
@@ -82,10 +82,11 @@ struct llfuse_session {
 	unsigned ring_depth;
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
 	bool handles_signals;
-	sigset_t saved_mask;
-	bool was_sigpipe_default;
+	struct llfuse_session *next_for_signals; /* guarded by the lock in signals.c */
 
 	struct fuse_session *fuse;
+	char *mountpoint; /* absolute; NULL where somebody else has mounted */
+	uint64_t mount_id; /* of our mount; 0: not known */
 
 	pthread_mutex_t serial_lock; /* is_serial: held while a handler runs.  Innermost of nothing: no
 				      * other lock of the library is held when it is taken. */
@@ -141,6 +142,8 @@ struct llfuse_data {
 void ll_data_init(struct llfuse_data *data, fuse_req_t req, struct worker *worker, size_t size);
 /* The length of the answer, at most data->size; a file shorter than said makes it shorter when sent. */
 size_t ll_data_length(const struct llfuse_data *data);
+/* Whether more was collected than may be answered. */
+bool ll_data_is_cut(const struct llfuse_data *data);
 /* Sends what was collected as the answer to data->req.  Returns what libfuse's reply gave. */
 int ll_data_reply(struct llfuse_data *data);
 void ll_data_done(struct llfuse_data *data);
@@ -190,18 +193,20 @@ const char *ll_log_held_error(void);
 void ll_log_demote(bool is_demoted);
 
 /* signals.c */
-struct signal_thread {
-	pthread_t thread;
-	int stop_fd;
-	int signal_fd;
-	struct llfuse_session *session;
-};
-void ll_signals_block(struct llfuse_session *session);
-void ll_signals_restore(struct llfuse_session *session);
-int ll_signals_start(struct signal_thread *thread, struct llfuse_session *session);
-void ll_signals_stop(struct signal_thread *thread);
+/* From here to ll_signals_leave() a signal stops @session, if only as soon as its main runs.
+ * Returns 0 or -errno. */
+int ll_signals_enter(struct llfuse_session *session);
+/* Nothing for a session that did not enter. */
+void ll_signals_leave(struct llfuse_session *session);
+/* Around the loop of a session.  Returns 0 or -errno. */
+int ll_signals_start(void);
+void ll_signals_stop(void);
+/* Of the calling thread. */
+void ll_signals_block(void);
 
 /* mount.c */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);
+/* Unmounts what it mounted, also if the connection is severed already. */
+void ll_unmount_session(struct llfuse_session *session);
 
 #endif

@@ -87,6 +87,14 @@ static void write_line(char *line, size_t n)
 		;
 }
 
+/* Whatever the names in it hold. */
+static void keep_one_line(char *text, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (text[i] == '\n')
+			text[i] = '?';
+}
+
 static void log_message(enum llfuse_log_level level, const char *name, const char *fmt, va_list args)
 {
 	int saved_errno = errno;
@@ -99,6 +107,7 @@ static void log_message(enum llfuse_log_level level, const char *name, const cha
 	n = prefix + strlen(line + prefix);
 	while (n > prefix && line[n - 1] == '\n')
 		line[--n] = '\0';
+	keep_one_line(line + prefix, n - prefix);
 	if (atomic_load(&is_syslog))
 		syslog(syslog_priority(level), "[%s] %s", name, line);
 	else
@@ -131,9 +140,7 @@ void llfuse_complain(const char *program, const char *fmt, ...)
 	(void)vsnprintf(line + prefix, sizeof(line) - 1 - (size_t)prefix, fmt, args);
 	va_end(args);
 	n = strlen(line);
-	for (size_t i = 0; i < n; i++)
-		if (line[i] == '\n') /* one line, whatever the names in it hold */
-			line[i] = '?';
+	keep_one_line(line, n);
 	write_line(line, n);
 }
 

@@ -3,10 +3,13 @@
  * Mounting: finds out what is wrong before libfuse tries, so that there is one
  * clear line about it; and catches what libfuse and fusermount3 say where they find it out.
  */
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -117,19 +120,16 @@ static void explain_failure(const struct llfuse_session *session, const char *mo
 
 static int try_mount(struct llfuse_session *session, const char *mountpoint)
 {
-	bool has_helper = geteuid() != 0;
 	struct caught caught;
 	char said[1024] = "";
 	int failed, err;
 
 	ll_log_hold(true);
-	if (has_helper)
-		catch_stderr(&caught);
+	catch_stderr(&caught);
 	errno = 0;
 	failed = fuse_session_mount(session->fuse, mountpoint);
 	err = errno ? -errno : -EPERM;
-	if (has_helper)
-		release_stderr(&caught, said, sizeof(said));
+	release_stderr(&caught, said, sizeof(said));
 	ll_log_hold(false);
 	if (failed) {
 		explain_failure(session, mountpoint, said);
@@ -140,11 +140,24 @@ static int try_mount(struct llfuse_session *session, const char *mountpoint)
 	return 0;
 }
 
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8: an id that no later mount gets */
+#endif
+
+/* What the kernel knows without a request to us. */
+static uint64_t mount_id_of(const char *path)
+{
+	struct statx stx;
+
+	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &stx) < 0)
+		return 0;
+	return stx.stx_mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE) ? stx.stx_mnt_id : 0;
+}
+
 /* The mount point is made absolute: it must still be found to unmount, after a chdir(2). */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config)
 {
 	const char *given = config->mountpoint;
-	char *mountpoint;
 	int err;
 
 	if (!given) {
@@ -159,13 +172,37 @@ int ll_mount_session(struct llfuse_session *session, const struct llfuse_config 
 	err = check_device(session);
 	if (err)
 		return err;
-	mountpoint = realpath(given, NULL);
-	if (!mountpoint) {
+	session->mountpoint = realpath(given, NULL);
+	if (!session->mountpoint) {
 		err = -errno;
 		llfuse_complain(session->name, "%s: %s", given, strerror(-err));
 		return err;
 	}
-	err = try_mount(session, mountpoint);
-	free(mountpoint);
-	return err;
+	err = try_mount(session, session->mountpoint);
+	if (err)
+		return err;
+	session->mount_id = mount_id_of(session->mountpoint);
+	return 0;
+}
+
+static void detach(const char *mountpoint)
+{
+	const char *const argv[] = {"fusermount3", "--unmount", "--quiet", "--lazy", "--", mountpoint, NULL};
+	pid_t pid;
+
+	if (umount2(mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || geteuid() == 0)
+		return;
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)argv, environ) == 0)
+		(void)waitpid(pid, NULL, 0); /* what it says is all that can be done */
+}
+
+/* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through
+ * /sys/fs/fuse or an `umount -f` of a busy mount: then our mount, dead, is still there. */
+void ll_unmount_session(struct llfuse_session *session)
+{
+	if (!session->mountpoint)
+		return;
+	fuse_session_unmount(session->fuse);
+	if (session->mount_id && mount_id_of(session->mountpoint) == session->mount_id)
+		detach(session->mountpoint);
 }

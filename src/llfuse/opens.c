@@ -99,6 +99,9 @@ void ll_opens_add(struct llfuse_session *session, uint64_t ino, const struct llf
 
 	if (is_dir ? !session->ops.releasedir : !session->ops.release)
 		return;
+	/* Where open is not set, the kernel soon sends no release for created files either. */
+	if (!is_dir && !session->ops.open)
+		return;
 	pthread_mutex_lock(&shard->lock);
 	if (grow_locked(shard)) {
 		at = find_locked(shard, mixed, ino, file->fh, is_dir);

@@ -65,17 +65,12 @@ static const char common_help[] =
 
 /* Passed on to libfuse, as they are or with a value. */
 static const char *const mount_options[] = {
-	"ro",           "rw",           "suid",
-	"nosuid",       "dev",          "nodev",
-	"exec",         "noexec",       "async",
-	"sync",         "dirsync",      "noatime",
-	"nodiratime",   "symfollow",    "nosymfollow",
-	"allow_other",  "allow_root",   "auto_unmount",
-	"blkdev",       "clone_fd",     "default_permissions",
-	"fsname=",      "subtype=",     "max_read=",
-	"blksize=",     "max_threads=", "max_idle_threads=",
-	"context=",     "fscontext=",   "defcontext=",
-	"rootcontext=",
+	"ro",          "rw",         "suid",         "nosuid",       "dev",
+	"nodev",       "exec",       "noexec",       "async",        "sync",
+	"dirsync",     "noatime",    "nodiratime",   "symfollow",    "nosymfollow",
+	"allow_other", "allow_root", "auto_unmount", "clone_fd",     "default_permissions",
+	"fsname=",     "subtype=",   "max_read=",    "max_threads=", "max_idle_threads=",
+	"context=",    "fscontext=", "defcontext=",  "rootcontext=",
 };
 
 /* For mount(8), fstab(5) and systemd, or without meaning to FUSE: accepted and dropped. */
@@ -219,6 +214,8 @@ static int take_mount_option(struct parse *parse, const char *option)
 		return 0;
 	if (!is_listed(option, mount_options, ARRAY_SIZE(mount_options)))
 		return refuse(parse, "unknown option: -o ", option);
+	if (option[strlen(option) - 1] == '=')
+		return refuse(parse, "needs a value: -o ", option);
 	if (!strncmp(option, "max_", 4)) {
 		uint64_t number;
 

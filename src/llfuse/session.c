@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a mounted file system: init, main, close, and all of it for a program. */
+#include <execinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +162,7 @@ static void free_session(struct llfuse_session *session)
 	ll_io_modes_done(&session->io_modes);
 	pthread_mutex_destroy(&session->workers_lock);
 	pthread_mutex_destroy(&session->serial_lock);
+	free(session->mountpoint);
 	free(session->name);
 	free(session);
 }
@@ -169,6 +171,7 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 		struct llfuse_session **made)
 {
 	struct llfuse_session *session = new_session(ops, config, userdata);
+	void *frame;
 	int err;
 
 	if (!session) {
@@ -176,22 +179,27 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 		return -ENOMEM;
 	}
 	ll_log_capture_libfuse();
+	/* Loads libgcc_s, without which pthread_cancel(3), by which libfuse ends its threads, aborts: at
+	 * the end there may be no descriptor left to load it with. */
+	(void)backtrace(&frame, 1);
 	if (config->debug || config->debug_fuse)
 		llfuse_log_set_level(LLFUSE_LOG_DEBUG);
 	err = new_fuse_session(session, config);
 	if (err)
 		goto discard;
 	/* From before the mount, so that a signal that comes right after it finds somebody to unmount. */
-	if (session->handles_signals)
-		ll_signals_block(session);
+	if (session->handles_signals && (err = ll_signals_enter(session)))
+		llfuse_complain(session->name, "cannot take signals: %s", strerror(-err));
+	if (err)
+		goto discard_fuse;
 	err = ll_mount_session(session, config);
 	if (err)
-		goto unblock;
+		goto leave_signals;
 	*made = session;
 	return 0;
-unblock:
-	if (session->handles_signals)
-		ll_signals_restore(session);
+leave_signals:
+	ll_signals_leave(session);
+discard_fuse:
 	fuse_session_destroy(session->fuse);
 discard:
 	free_session(session);
@@ -220,11 +228,10 @@ static int loop(struct llfuse_session *session)
 
 int llfuse_main(struct llfuse_session *session)
 {
-	struct signal_thread signals;
 	int err;
 
 	if (session->handles_signals) {
-		err = ll_signals_start(&signals, session);
+		err = ll_signals_start();
 		if (err)
 			return err;
 	}
@@ -232,7 +239,7 @@ int llfuse_main(struct llfuse_session *session)
 	err = loop(session);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "left main loop: %s", err ? strerror(-err) : "done");
 	if (session->handles_signals)
-		ll_signals_stop(&signals);
+		ll_signals_stop();
 	return err;
 }
 
@@ -245,11 +252,11 @@ void llfuse_close(struct llfuse_session *session, bool unmount)
 {
 	if (!session)
 		return;
+	/* Signals are heard until it is unmounted, or a second Ctrl-C would leave the mount behind. */
 	if (unmount)
-		fuse_session_unmount(session->fuse);
+		ll_unmount_session(session);
+	ll_signals_leave(session);
 	fuse_session_destroy(session->fuse); /* calls destroy, if there was an init */
-	if (session->handles_signals)
-		ll_signals_restore(session);
 	free_session(session);
 }
 
@@ -318,6 +325,18 @@ static void report_mounted(struct background *background, const char *name)
 	background->verdict_fd = -1;
 }
 
+/* So that nothing of ours gets a number that report_mounted() replaces. */
+static void open_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config, void *userdata)
 {
 	const char *name = config->name ? config->name : "llfuse";
@@ -325,6 +344,7 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 	struct llfuse_session *session;
 	int err;
 
+	open_standard_streams();
 	if (config->daemon && go_to_background(&background, name))
 		return 1;
 	if (llfuse_init(ops, config, userdata, &session))

@@ -1,134 +1,197 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signals.  Those that we act on are blocked in all threads and taken by one thread through a
- * signalfd, so that what they cause is ordinary code.  Signals that report a failure of the program are
- * left to their default action.
+ * Signals.  A handler, the same for all sessions of the process, writes which signal came
+ * into a pipe, and one thread acts on it with ordinary code.  Signals that the program ignores or
+ * handles itself are left to it, and those that report a failure of the program to their default action.
+ *
+ * The pipe, once made, stays for the life of the process: a handler that is under way in some thread
+ * while the last session closes must not write to a descriptor that is somebody else's by then.
  */
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-static const int all_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+static const int our_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
-static bool is_ignored(int signal)
+enum { STOP_THREAD = 0 }; /* no signal has this number */
+
+static struct {
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct llfuse_session *sessions;
+	bool has_pipe;
+	bool is_taken[ARRAY_SIZE(our_signals)];
+	bool is_sigpipe_taken;
+	/* fixed once has_pipe */
+	int read_fd, write_fd;
+
+	pthread_mutex_t running_lock; /* before lock; the thread never takes it */
+	/* guarded by running_lock */
+	unsigned n_running; /* sessions in llfuse_main() */
+	pthread_t thread; /* while n_running */
+} signals = {.lock = PTHREAD_MUTEX_INITIALIZER, .running_lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void note(int signal)
 {
-	struct sigaction action;
+	int saved_errno = errno;
+	unsigned char number = (unsigned char)signal;
 
-	return !sigaction(signal, NULL, &action) && action.sa_handler == SIG_IGN;
+	(void)!write(signals.write_fd, &number, 1); /* a full pipe has enough to act on */
+	errno = saved_errno;
 }
 
-/* A blocked signal is delivered to a signalfd even where it is ignored, so that those
- * which nohup(1) or a shell's background job ignore are left out. */
-static void signals_to_take(sigset_t *set)
+/* Returns whether the signal had its default action before. */
+static bool take(int signal, void (*handler)(int))
 {
-	sigemptyset(set);
-	for (size_t i = 0; i < ARRAY_SIZE(all_signals); i++)
-		if (!is_ignored(all_signals[i]))
-			sigaddset(set, all_signals[i]);
+	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART}, before;
+
+	if (sigaction(signal, NULL, &before) || before.sa_handler != SIG_DFL)
+		return false;
+	return sigaction(signal, &action, NULL) == 0;
 }
 
-void ll_signals_block(struct llfuse_session *session)
+static void take_signals_locked(void)
 {
-	struct sigaction action;
-	sigset_t set;
-
-	signals_to_take(&set);
-	pthread_sigmask(SIG_BLOCK, &set, &session->saved_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
+		signals.is_taken[i] = take(our_signals[i], note);
 	/* A log that nobody reads any more must not end the mount. */
-	session->was_sigpipe_default = !sigaction(SIGPIPE, NULL, &action) && action.sa_handler == SIG_DFL;
-	if (session->was_sigpipe_default)
-		(void)signal(SIGPIPE, SIG_IGN);
+	signals.is_sigpipe_taken = take(SIGPIPE, SIG_IGN);
 }
 
-/* A second Ctrl-C that came while the first one was acted on has been heard too. */
-static void drop_pending(void)
+static void restore_signals_locked(void)
 {
-	const struct timespec at_once = {0};
-	sigset_t set;
+	unsigned char heard;
 
-	signals_to_take(&set);
-	while (sigtimedwait(&set, NULL, &at_once) > 0)
+	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
+		if (signals.is_taken[i])
+			(void)signal(our_signals[i], SIG_DFL);
+	if (signals.is_sigpipe_taken)
+		(void)signal(SIGPIPE, SIG_DFL);
+	/* A second Ctrl-C that came while the first one was acted on is not for the next session. */
+	while (read(signals.read_fd, &heard, 1) == 1)
 		;
 }
 
-void ll_signals_restore(struct llfuse_session *session)
+/* The reading end does not wait, so that what is left can be dropped; the thread polls. */
+static int make_pipe_locked(void)
 {
-	drop_pending();
-	if (session->was_sigpipe_default)
-		(void)signal(SIGPIPE, SIG_DFL);
-	pthread_sigmask(SIG_SETMASK, &session->saved_mask, NULL);
+	int fds[2];
+
+	if (signals.has_pipe)
+		return 0;
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	signals.read_fd = fds[0];
+	signals.write_fd = fds[1];
+	signals.has_pipe = true;
+	return 0;
 }
 
-static void act_on(struct llfuse_session *session, uint32_t signal)
+int ll_signals_enter(struct llfuse_session *session)
 {
-	switch (signal) {
-	case SIGUSR1:
-		llfuse_stats_log(session);
-		break;
-	case SIGUSR2:
+	int err;
+
+	pthread_mutex_lock(&signals.lock);
+	err = make_pipe_locked();
+	if (!err) {
+		if (!signals.sessions)
+			take_signals_locked();
+		session->next_for_signals = signals.sessions;
+		signals.sessions = session;
+	}
+	pthread_mutex_unlock(&signals.lock);
+	return err;
+}
+
+void ll_signals_leave(struct llfuse_session *session)
+{
+	struct llfuse_session **at = &signals.sessions;
+
+	pthread_mutex_lock(&signals.lock);
+	while (*at && *at != session)
+		at = &(*at)->next_for_signals;
+	if (*at) {
+		*at = session->next_for_signals;
+		if (!signals.sessions)
+			restore_signals_locked();
+	}
+	pthread_mutex_unlock(&signals.lock);
+}
+
+static void act_on_locked(int signal)
+{
+	if (signal == SIGUSR2) {
 		llfuse_stacktrace();
-		break;
-	default:
-		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "signal %s", sigabbrev_np((int)signal));
+		return;
+	}
+	for (struct llfuse_session *session = signals.sessions; session; session = session->next_for_signals) {
+		if (signal == SIGUSR1) {
+			llfuse_stats_log(session);
+			continue;
+		}
+		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "signal %s", sigabbrev_np(signal));
 		llfuse_stop(session);
 	}
 }
 
-static void *take_signals(void *arg)
+static void *act_on_signals(void *arg)
 {
-	struct signal_thread *self = arg;
-	struct pollfd fds[] = {{.fd = self->stop_fd, .events = POLLIN}, {.fd = self->signal_fd, .events = POLLIN}};
+	struct pollfd pipe = {.fd = signals.read_fd, .events = POLLIN};
+	unsigned char number;
 
+	(void)arg;
 	for (;;) {
-		struct signalfd_siginfo info;
-
-		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
-			continue; /* EINTR */
-		if (fds[0].revents)
+		(void)poll(&pipe, 1, -1); /* if it fails, so does the read */
+		if (read(signals.read_fd, &number, 1) != 1)
+			continue;
+		if (number == STOP_THREAD)
 			return NULL;
-		if (read(self->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-			act_on(self->session, info.ssi_signo);
+		pthread_mutex_lock(&signals.lock);
+		act_on_locked(number);
+		pthread_mutex_unlock(&signals.lock);
 	}
 }
 
-int ll_signals_start(struct signal_thread *thread, struct llfuse_session *session)
+int ll_signals_start(void)
 {
-	sigset_t set;
-	int err;
+	int err = 0;
 
-	signals_to_take(&set);
-	thread->session = session;
-	thread->stop_fd = eventfd(0, EFD_CLOEXEC);
-	thread->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (thread->stop_fd < 0 || thread->signal_fd < 0) {
-		err = -errno;
-		goto close;
+	pthread_mutex_lock(&signals.running_lock);
+	if (!signals.n_running) {
+		err = -pthread_create(&signals.thread, NULL, act_on_signals, NULL);
+		if (!err)
+			(void)pthread_setname_np(signals.thread, "signals");
 	}
-	err = -pthread_create(&thread->thread, NULL, take_signals, thread);
-	if (err)
-		goto close;
-	(void)pthread_setname_np(thread->thread, "signals");
-	return 0;
-close:
-	if (thread->stop_fd >= 0)
-		close(thread->stop_fd);
-	if (thread->signal_fd >= 0)
-		close(thread->signal_fd);
+	if (!err)
+		signals.n_running++;
+	pthread_mutex_unlock(&signals.running_lock);
 	return err;
 }
 
-void ll_signals_stop(struct signal_thread *thread)
+void ll_signals_stop(void)
 {
-	uint64_t one = 1;
+	const unsigned char stop = STOP_THREAD;
 
-	(void)!write(thread->stop_fd, &one, sizeof(one)); /* an eventfd at 0 takes it */
-	pthread_join(thread->thread, NULL);
-	close(thread->stop_fd);
-	close(thread->signal_fd);
+	pthread_mutex_lock(&signals.running_lock);
+	if (--signals.n_running == 0) {
+		while (write(signals.write_fd, &stop, 1) != 1)
+			sched_yield(); /* the thread empties a full pipe */
+		pthread_join(signals.thread, NULL);
+	}
+	pthread_mutex_unlock(&signals.running_lock);
+}
+
+/* For threads that answer requests: a sleeping system call of a handler is not to be cut short. */
+void ll_signals_block(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
+		sigaddset(&set, our_signals[i]);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }

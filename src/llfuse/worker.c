@@ -12,21 +12,68 @@ static _Thread_local struct {
 	struct worker *worker;
 } current;
 
+static pthread_key_t at_exit_key;
+static bool has_key; /* without one, nobody takes a worker over */
+static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
+
+/* The last owner frees: a thread that libfuse has detached may outlive the session by a moment. */
+static void drop(void *arg)
+{
+	struct worker *worker = arg;
+
+	if (atomic_fetch_sub(&worker->owners, 1) > 1)
+		return;
+	free(worker->scratch);
+	free(worker->counted);
+	free(worker);
+}
+
+static void make_key(void)
+{
+	has_key = !pthread_key_create(&at_exit_key, drop);
+}
+
+/* Takes over from a thread that has ended, counters included, or makes one. */
+static struct worker *find_or_make_locked(struct llfuse_session *session)
+{
+	struct worker *worker;
+
+	for (worker = session->workers; worker; worker = worker->next) {
+		unsigned one = 1;
+
+		if (atomic_compare_exchange_strong(&worker->owners, &one, 2))
+			return worker;
+	}
+	worker = calloc(1, sizeof(*worker));
+	if (!worker)
+		return NULL;
+	atomic_init(&worker->owners, 2);
+	worker->next = session->workers;
+	session->workers = worker;
+	return worker;
+}
+
 /* libfuse ends its ring threads with pthread_cancel().  A handler that is cut off in the
  * middle would keep its locks for ever, so a thread that answers requests cannot be
  * cancelled; a ring thread also ends by the event that libfuse sends it, and the others
  * are made cancellable again by libfuse while they wait for the next request. */
 static struct worker *enlist(struct llfuse_session *session)
 {
-	struct worker *worker = calloc(1, sizeof(*worker));
+	struct worker *worker;
 
+	(void)pthread_once(&at_exit_once, make_key);
+	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	if (session->handles_signals)
+		ll_signals_block();
+	pthread_mutex_lock(&session->workers_lock);
+	worker = find_or_make_locked(session);
+	pthread_mutex_unlock(&session->workers_lock);
 	if (!worker)
 		return NULL;
-	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	pthread_mutex_lock(&session->workers_lock);
-	worker->next = session->workers;
-	session->workers = worker;
-	pthread_mutex_unlock(&session->workers_lock);
+	if (current.worker)
+		drop(current.worker); /* of a session before this one */
+	if (has_key)
+		(void)pthread_setspecific(at_exit_key, worker); /* if it fails, nobody takes the worker over */
 	current.session_id = session->id;
 	current.worker = worker;
 	return worker;
@@ -84,8 +131,6 @@ void ll_workers_free(struct llfuse_session *session)
 		struct worker *worker = session->workers;
 
 		session->workers = worker->next;
-		free(worker->scratch);
-		free(worker->counted);
-		free(worker);
+		drop(worker);
 	}
 }

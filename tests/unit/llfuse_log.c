@@ -84,6 +84,21 @@ static void a_line_has_time_thread_name_and_message(void **state)
 	close(capture.fd);
 }
 
+static void newlines_inside_a_message_do_not_make_two_lines(void **state)
+{
+	struct capture capture;
+
+	(void)state;
+	capture_begin(&capture);
+	llfuse_log(LLFUSE_LOG_INFO, "probe", "%s: %s", "a\nb", "c\n\nd");
+	llfuse_log(LLFUSE_LOG_INFO, "probe", "\nat both ends\n\n");
+	capture_end(&capture);
+	assert_match(next_write(&capture), "^" STAMP "main: \\[probe\\] a\\?b: c\\?\\?d\n$");
+	assert_match(next_write(&capture), "^" STAMP "main: \\[probe\\] \\?at both ends\n$");
+	assert_string_equal(next_write(&capture), "");
+	close(capture.fd);
+}
+
 static void *log_from_named_thread(void *arg)
 {
 	(void)arg;
@@ -233,6 +248,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_has_time_thread_name_and_message),
+		cmocka_unit_test(newlines_inside_a_message_do_not_make_two_lines),
 		cmocka_unit_test(the_thread_is_one_word),
 		cmocka_unit_test(levels_below_the_lowest_are_dropped),
 		cmocka_unit_test(errno_is_kept),

@@ -193,14 +193,22 @@ static void mount_options_are_passed_on_in_order(void **state)
 	struct parsed parsed;
 
 	(void)state;
-	ACCEPT(&parsed, "-o", "ro,allow_other,fsname=x", "-omax_threads=4,subtype=y", "-o", "blksize=4096");
+	ACCEPT(&parsed, "-o", "ro,allow_other,fsname=x", "-omax_threads=4,subtype=y", "-o", "max_read=4096");
 	assert_string_equal(parsed.command.config.mount_options,
-			    "ro,allow_other,fsname=x,max_threads=4,subtype=y,blksize=4096");
+			    "ro,allow_other,fsname=x,max_threads=4,subtype=y,max_read=4096");
 	free_parsed(&parsed);
 	REFUSE(&plain, "probe: max_threads=many: not a number\n", "-o", "max_threads=many", "/mnt");
 	REFUSE(&plain, "probe: max_read=-1: not a number\n", "-o", "max_read=-1", "/mnt");
 	REFUSE(&plain, "probe: max_idle_threads=4294967296: not a number\n", "-o", "max_idle_threads=4294967296",
 	       "/mnt");
+}
+
+static void empty_values_of_mount_options_are_refused(void **state)
+{
+	(void)state;
+	REFUSE(&plain, "probe: needs a value: -o fsname= (see --help)\n", "-o", "fsname=", "/mnt");
+	REFUSE(&plain, "probe: needs a value: -o subtype= (see --help)\n", "-o", "ro,subtype=,nosuid", "/mnt");
+	REFUSE(&plain, "probe: needs a value: -o max_read= (see --help)\n", "-omax_read=", "/mnt");
 }
 
 static void options_of_fstab_are_dropped(void **state)
@@ -223,6 +231,9 @@ static void unknown_options_are_refused(void **state)
 	REFUSE(&plain, "probe: unknown option: -o bad=1 (see --help)\n", "-obad=1", "/mnt");
 	REFUSE(&plain, "probe: unknown option: -o ro=1 (see --help)\n", "-o", "ro=1", "/mnt");
 	REFUSE(&plain, "probe: unknown option: -o fsname (see --help)\n", "-o", "fsname", "/mnt");
+	/* What mounts a block device is fuseblk's. */
+	REFUSE(&plain, "probe: unknown option: -o blkdev (see --help)\n", "-o", "ro,blkdev", "/mnt");
+	REFUSE(&plain, "probe: unknown option: -o blksize=4096 (see --help)\n", "-o", "blksize=4096", "/mnt");
 	/* Neither a part of a name nor more than it. */
 	REFUSE(&plain, "probe: unknown option: --files=x (see --help)\n", "--files=x", "/mnt");
 	REFUSE(&plain, "probe: unknown option: --loud=1 (see --help)\n", "--loud=1", "/mnt");
@@ -391,6 +402,7 @@ int main(void)
 		cmocka_unit_test(common_switches),
 		cmocka_unit_test(transport_options),
 		cmocka_unit_test(mount_options_are_passed_on_in_order),
+		cmocka_unit_test(empty_values_of_mount_options_are_refused),
 		cmocka_unit_test(options_of_fstab_are_dropped),
 		cmocka_unit_test(unknown_options_are_refused),
 		cmocka_unit_test(own_options_of_each_type),
