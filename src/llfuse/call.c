@@ -106,20 +106,21 @@ void ll_give_back(struct call *call, size_t n, const uint64_t *inos)
 	ll_turn_end(session);
 }
 
+enum { ERRNO_MAX = 4095 }; /* MAX_ERRNO of the kernel's include/linux/err.h */
+
 /* libfuse and the kernel would each make something else of a number that is no errno. */
-static int checked(const struct call *call, int err)
+static int checked(const struct call *call, ssize_t err)
 {
-	if (err <= 0 && strerrordesc_np(-err))
-		return err;
-	llfuse_log(LLFUSE_LOG_ERROR, call->session->name, "the handler of %s returned %d, which is no -errno",
+	if (err <= 0 && err >= -ERRNO_MAX && strerrordesc_np((int)-err))
+		return (int)err;
+	llfuse_log(LLFUSE_LOG_ERROR, call->session->name, "the handler of %s returned %zd, which is no -errno",
 		   llfuse_op_name(call->op), err);
 	return -EIO;
 }
 
-void ll_reply_status(struct call *call, int err)
+void ll_reply_status(struct call *call, ssize_t err)
 {
-	err = checked(call, err);
-	(void)fuse_reply_err(call->fuse, -err); /* nothing to take back if it does not arrive */
+	(void)fuse_reply_err(call->fuse, -checked(call, err)); /* nothing to take back if it does not arrive */
 }
 
 void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry)
@@ -146,7 +147,7 @@ void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry)
 void ll_reply_count(struct call *call, ssize_t n)
 {
 	if (n < 0)
-		ll_reply_status(call, (int)n);
+		ll_reply_status(call, n);
 	else
 		(void)fuse_reply_write(call->fuse, (size_t)n);
 }

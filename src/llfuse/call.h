@@ -34,7 +34,7 @@ bool ll_is_undelivered(struct call *call, int reply);
 /* What a handler counted and the kernel never got. */
 void ll_give_back(struct call *call, size_t n, const uint64_t *inos);
 
-void ll_reply_status(struct call *call, int err);
+void ll_reply_status(struct call *call, ssize_t err);
 void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry);
 void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry);
 void ll_reply_count(struct call *call, ssize_t n);

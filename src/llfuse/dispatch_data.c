@@ -190,7 +190,7 @@ static void ll_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 	found = call.session->ops.lseek(&call.req, ino, ll_file_from_fuse(&file, info), off, whence);
 	ll_call_end(&call, found < 0);
 	if (found < 0)
-		ll_reply_status(&call, (int)found);
+		ll_reply_status(&call, found);
 	else
 		(void)fuse_reply_lseek(req, found);
 }
