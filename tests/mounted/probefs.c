@@ -88,6 +88,8 @@ struct lock {
 
 struct options {
 	bool has_locks, has_no_open, is_kept_mounted, is_passthrough, is_writeback, stops_early, is_dont_mask;
+	bool has_opendir;
+	uint64_t max_write; /* 0: the library's */
 };
 
 static const struct llfuse_option option_table[] = {
@@ -98,6 +100,8 @@ static const struct llfuse_option option_table[] = {
 	{"--writeback", LLFUSE_OPTION_FLAG, offsetof(struct options, is_writeback), NULL, "the writeback cache"},
 	{"--stop-early", LLFUSE_OPTION_FLAG, offsetof(struct options, stops_early), NULL, "stop before the loop"},
 	{"--dont-mask", LLFUSE_OPTION_FLAG, offsetof(struct options, is_dont_mask), NULL, "leave modes unmasked"},
+	{"--opendir", LLFUSE_OPTION_FLAG, offsetof(struct options, has_opendir), NULL, "open directories"},
+	{"--max-write", LLFUSE_OPTION_UINT, offsetof(struct options, max_write), "N", "ask for writes of N bytes"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
 
@@ -119,6 +123,11 @@ static struct fs {
 	_Atomic uint64_t releases_set, releases_done;
 	_Atomic uint64_t open_delay_ms; /* of "backed" */
 	_Atomic int64_t backed_begun, backed_open;
+	_Atomic bool has_open_flags; /* opens of "backed" set flags that mean nothing with a backing file */
+	_Atomic int64_t opened, released; /* files and directories */
+	_Atomic int wrong_op; /* the handler of this enum llfuse_op ... */
+	_Atomic int wrong_result; /* ... returns this, if it is not 0 */
+	_Atomic uint64_t names_bytes; /* of what listxattr answers for "room" */
 
 	uint8_t *pattern;
 	int pattern_fd, short_fd, unreadable_fd;
@@ -160,6 +169,13 @@ static void leave(struct running *running)
 #define COUNT_RUNNING                                                                                                  \
 	struct running running __attribute__((cleanup(leave))) = enter();                                              \
 	(void)running
+
+/* Second in the handlers that can be told to return what they must not. */
+#define RETURN_WRONG(op)                                                                                               \
+	do {                                                                                                           \
+		if (atomic_load(&fs.wrong_op) == (op) && atomic_load(&fs.wrong_result))                                \
+			return atomic_load(&fs.wrong_result);                                                          \
+	} while (0)
 
 static void sleep_ms(long ms)
 {
@@ -300,6 +316,7 @@ static int op_lookup(struct llfuse_request *req, uint64_t parent, const char *na
 	uint64_t ino = 0;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_LOOKUP);
 	(void)req;
 	pthread_rwlock_rdlock(&fs.lock);
 	dir = node_of(parent);
@@ -330,6 +347,7 @@ static int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 	int err;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_GETATTR);
 	(void)req, (void)file;
 	pthread_rwlock_rdlock(&fs.lock);
 	err = fill(entry, ino);
@@ -344,6 +362,7 @@ static int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 	int err = 0;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_SETATTR);
 	(void)req, (void)file;
 	pthread_rwlock_wrlock(&fs.lock);
 	node = node_of(ino);
@@ -360,6 +379,7 @@ static int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 static int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)
 {
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_READLINK);
 	(void)req, (void)ino;
 	return llfuse_data_mem(data, "target", 6);
 }
@@ -369,6 +389,7 @@ static int op_unlink(struct llfuse_request *req, uint64_t parent, const char *na
 	struct node *node;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_UNLINK);
 	(void)req, (void)parent;
 	pthread_rwlock_wrlock(&fs.lock);
 	node = find_node(name);
@@ -399,17 +420,27 @@ static int op_mknod(struct llfuse_request *req, uint64_t parent, const char *nam
 		    struct llfuse_entry *entry)
 {
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_MKNOD);
 	(void)parent, (void)rdev;
 	return make_file(req, name, mode, entry);
+}
+
+/* To be compared with the releases at the end. */
+static int count_open(int err)
+{
+	if (!err)
+		atomic_fetch_add(&fs.opened, 1);
+	return err;
 }
 
 static int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode,
 		     struct llfuse_file *file, struct llfuse_entry *entry)
 {
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_CREATE);
 	(void)parent;
 	file->keep_cache = true;
-	return make_file(req, name, mode, entry);
+	return count_open(make_file(req, name, mode, entry));
 }
 
 static int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
@@ -417,7 +448,7 @@ static int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, 
 {
 	COUNT_RUNNING;
 	(void)parent, (void)file;
-	return make_file(req, "", mode, entry);
+	return count_open(make_file(req, "", mode, entry));
 }
 
 /* Returns whether there was room. */
@@ -463,6 +494,7 @@ static int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 	const struct node *node;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_READDIR);
 	(void)req, (void)file;
 	pthread_rwlock_rdlock(&fs.lock);
 	node = node_of(ino);
@@ -496,6 +528,7 @@ static int open_backing(struct llfuse_file *file)
 	if (fd < 0)
 		return -errno;
 	atomic_fetch_add(&fs.backed_open, 1);
+	file->keep_cache = file->nonseekable = atomic_load(&fs.has_open_flags);
 	file->fh = (uint64_t)fd + 1;
 	file->backing_fd = is_path_only ? fs.unreadable_fd : fd;
 	return 0;
@@ -506,6 +539,7 @@ static int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file 
 	enum kind kind = kind_of(ino);
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_OPEN);
 	(void)req;
 	file->direct_io =
 		(file->flags & O_DIRECT) || kind == CONTROL || kind == SLOW || kind == ENDLESS || kind == WHOAMI;
@@ -515,7 +549,23 @@ static int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file 
 		(void)resize(node_of(ino), 0);
 		pthread_rwlock_unlock(&fs.lock);
 	}
-	return kind == BACKED ? open_backing(file) : 0;
+	return count_open(kind == BACKED ? open_backing(file) : 0);
+}
+
+static int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
+{
+	COUNT_RUNNING;
+	(void)req, (void)ino, (void)file;
+	atomic_fetch_add(&fs.opened, 1);
+	return 0;
+}
+
+static int op_releasedir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
+{
+	COUNT_RUNNING;
+	(void)req, (void)ino, (void)file;
+	atomic_fetch_add(&fs.released, 1);
+	return 0;
 }
 
 static void unlock_all(uint64_t ino, uint64_t owner, bool is_flock)
@@ -530,6 +580,7 @@ static void unlock_all(uint64_t ino, uint64_t owner, bool is_flock)
 static int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_FLUSH);
 	(void)req;
 	unlock_all(ino, file->lock_owner, false);
 	return 0;
@@ -539,6 +590,7 @@ static int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 {
 	COUNT_RUNNING;
 	(void)req;
+	atomic_fetch_add(&fs.released, 1);
 	if (file->fh) {
 		close((int)(file->fh - 1));
 		atomic_fetch_sub(&fs.backed_open, 1);
@@ -679,6 +731,7 @@ static int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file 
 	default:
 		break;
 	}
+	RETURN_WRONG(LLFUSE_OP_READ);
 	set_release(data, count_release, NULL);
 	if ((size_t)off >= node->size)
 		return 0;
@@ -843,18 +896,48 @@ static int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *nam
 	return err;
 }
 
+/* A value that may be larger than the room: what fits is filled, and all of it is claimed. */
+static int fill_and_claim(struct llfuse_data *data, size_t size)
+{
+	size_t n = llfuse_data_size(data) < size ? llfuse_data_size(data) : size;
+	char *room = llfuse_data_room(data);
+
+	if (!room)
+		return -ENOMEM;
+	memcpy(room, fs.pattern, n);
+	llfuse_data_filled(data, size);
+	return 0;
+}
+
 static int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data)
 {
 	struct xattr *xattr;
+	size_t size;
 
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_GETXATTR);
 	(void)req;
 	if (kind_of(ino) == CONTROL)
 		return strcmp(name, "user.result") ? -ENODATA : read_result(0, data);
+	if (kind_of(ino) == ROOM && sscanf(name, "user.bytes.%zu", &size) == 1)
+		return llfuse_data_mem(data, fs.pattern, size);
+	if (kind_of(ino) == ROOM && sscanf(name, "user.room.%zu", &size) == 1)
+		return fill_and_claim(data, size);
 	pthread_rwlock_rdlock(&fs.lock);
 	set_release(data, unlock_and_count_release, &fs.lock);
 	xattr = find_xattr(node_of(ino), name);
 	return xattr ? llfuse_data_mem(data, xattr->value, xattr->size) : -ENODATA;
+}
+
+/* Names of 63 bytes, as many as make @size bytes. */
+static int list_generated_names(struct llfuse_data *data, size_t size)
+{
+	static const char name[] = "user.4567890123456789012345678901234567890123456789012345678901";
+	int err = 0;
+
+	for (size_t done = 0; done < size && !err; done += sizeof(name))
+		err = llfuse_data_mem(data, name, size - done < sizeof(name) ? size - done : sizeof(name));
+	return err;
 }
 
 static int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)
@@ -865,6 +948,8 @@ static int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_
 
 	COUNT_RUNNING;
 	(void)req;
+	if (kind_of(ino) == ROOM)
+		return list_generated_names(data, atomic_load(&fs.names_bytes));
 	pthread_rwlock_rdlock(&fs.lock);
 	node = node_of(ino);
 	for (size_t i = 0; node && i < MAX_XATTRS; i++)
@@ -1056,6 +1141,7 @@ static int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file
 static int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st)
 {
 	COUNT_RUNNING;
+	RETURN_WRONG(LLFUSE_OP_STATFS);
 	(void)req, (void)ino;
 	st->f_bsize = st->f_frsize = 4096;
 	st->f_blocks = 1000;
@@ -1078,6 +1164,8 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 		conn->want |= LLFUSE_CAP_DONT_MASK;
 	/* So that what the kernel may keep is decided by the notifications alone. */
 	conn->want |= LLFUSE_CAP_EXPLICIT_INVAL_DATA | LLFUSE_CAP_EXPIRE_ONLY;
+	if (fs.options.max_write)
+		conn->max_write = (uint32_t)fs.options.max_write;
 	llfuse_log(LLFUSE_LOG_INFO, "probefs", "init");
 }
 
@@ -1085,6 +1173,8 @@ static void op_destroy(void *userdata)
 {
 	(void)userdata;
 	llfuse_log(LLFUSE_LOG_INFO, "probefs", "destroy");
+	llfuse_log(LLFUSE_LOG_INFO, "probefs", "opens: %" PRId64 ", releases: %" PRId64, atomic_load(&fs.opened),
+		   atomic_load(&fs.released));
 	llfuse_log(LLFUSE_LOG_INFO, "probefs", "backed files still open: %" PRId64, atomic_load(&fs.backed_open));
 }
 
@@ -1273,6 +1363,32 @@ static int64_t run_open_delay(char *args)
 	return 0;
 }
 
+static int64_t run_open_flags(char *args)
+{
+	atomic_store(&fs.has_open_flags, number(&args) != 0);
+	return 0;
+}
+
+static int64_t run_names_bytes(char *args)
+{
+	atomic_store(&fs.names_bytes, number(&args));
+	return 0;
+}
+
+/* "wrong lookup 5": from now on this handler returns 5; "wrong lookup 0" ends it. */
+static int64_t run_wrong(char *args)
+{
+	const char *name = word(&args);
+
+	for (int op = 0; op < LLFUSE_OP_COUNT; op++)
+		if (!strcmp(name, llfuse_op_name((enum llfuse_op)op))) {
+			atomic_store(&fs.wrong_op, op);
+			atomic_store(&fs.wrong_result, (int)strtol(word(&args), NULL, 0));
+			return 0;
+		}
+	return -ENOENT;
+}
+
 static int64_t run_opens_begun(char *args)
 {
 	(void)args;
@@ -1308,6 +1424,9 @@ static const struct command commands[] = {
 	{"backing", run_backing},
 	{"backing_path_only", run_backing_path_only},
 	{"open_delay", run_open_delay},
+	{"open_flags", run_open_flags},
+	{"names_bytes", run_names_bytes},
+	{"wrong", run_wrong},
 	{"opens_begun", run_opens_begun},
 	{"stacktrace", run_stacktrace},
 };
@@ -1389,7 +1508,9 @@ static const struct llfuse_ops all_ops = {
 	.write = op_write,
 	.flush = op_flush,
 	.release = op_release,
+	.opendir = op_opendir,
 	.readdir = op_readdir,
+	.releasedir = op_releasedir,
 	.statfs = op_statfs,
 	.setxattr = op_setxattr,
 	.getxattr = op_getxattr,
@@ -1417,6 +1538,10 @@ static struct llfuse_ops chosen_ops(void)
 		ops.getlk = NULL;
 		ops.setlk = NULL;
 		ops.flock = NULL;
+	}
+	if (!fs.options.has_opendir) {
+		ops.opendir = NULL;
+		ops.releasedir = NULL;
 	}
 	if (fs.options.has_no_open) {
 		ops.open = NULL;

@@ -201,6 +201,39 @@ def test_close_without_unmounting_leaves_a_dead_mount(start, transport):
         kernel.umount(probe.dir, kernel.MNT_DETACH)
 
 
+def open_and_stay(link, path, flags):
+    fd = os.open(path, flags)
+    link.tell("open")
+    link.hear()
+    with contextlib.suppress(OSError):  # of the flush on a mount that has ended
+        os.close(fd)
+
+
+def opens_and_releases(mount):
+    return tuple(map(int, re.search(r"\] opens: (\d+), releases: (\d+)\n", mount.stderr()).groups()))
+
+
+def test_what_is_open_at_the_end_is_released_before_destroy(start, transport):  # L11
+    probe = start(*transport.options, "--opendir")
+    probe.do("set a text")
+    flags = [
+        ("a", os.O_RDONLY),
+        ("a", os.O_RDWR),
+        ("new", os.O_RDWR | os.O_CREAT),
+        ("many", os.O_RDONLY | os.O_DIRECTORY),
+        ("many", os.O_RDONLY | os.O_DIRECTORY),
+    ]
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(Child(open_and_stay, probe.path(name), how)) for name, how in flags]
+        for child in held:
+            assert child.link.hear() == "open"
+        probe.mount.stop()
+        for child in held:
+            child.link.tell("leave")
+            child.result()
+    assert opens_and_releases(probe.mount) == (len(flags) + 1, len(flags) + 1)  # and the control file
+
+
 def test_hello_is_a_whole_file_system(new_mount, transport):
     mount = new_mount("hello", *transport.options)
     assert os.listdir(mount.mountpoint) == ["hello"]
@@ -616,6 +649,14 @@ def raw_getxattr(path, name, size):
     return -ctypes.get_errno() if n < 0 else n
 
 
+def raw_listxattr(path, size):
+    """As raw_getxattr, for listxattr(2)."""
+    buf = ctypes.create_string_buffer(size) if size else None
+    libc.listxattr.restype = ctypes.c_ssize_t
+    n = libc.listxattr(os.fsencode(path), buf, ctypes.c_size_t(size))
+    return -ctypes.get_errno() if n < 0 else n
+
+
 @pytest.mark.parametrize("size", [0, 1, 100, 5000, 60000])
 def test_extended_attributes_of_any_size(probe, size):
     probe.do("set a text")
@@ -631,6 +672,30 @@ def test_extended_attributes_of_any_size(probe, size):
         assert raw_getxattr(path, b"user.x", size - 1) == -errno.ERANGE
         assert raw_getxattr(path, b"user.x", 1) == -errno.ERANGE
     probe.wait_for("unreleased", 0)
+
+
+XATTR_SIZE_MAX = 65536
+
+
+@pytest.mark.parametrize("kind", ["bytes", "room"])
+def test_a_value_that_is_too_long_is_refused_and_never_cut(probe, kind):
+    path = probe.path("room")
+    whole = f"user.{kind}.{XATTR_SIZE_MAX}"
+    assert len(os.getxattr(path, whole)) == raw_getxattr(path, whole.encode(), 0) == XATTR_SIZE_MAX
+    for size in (XATTR_SIZE_MAX + 1, 100000):
+        name = f"user.{kind}.{size}".encode()
+        for buffer_size in (0, 10, XATTR_SIZE_MAX):
+            assert raw_getxattr(path, name, buffer_size) == -errno.E2BIG
+
+
+def test_a_list_of_names_that_is_too_long_is_refused_and_never_cut(probe):
+    path = probe.path("room")
+    probe.do(f"names_bytes {XATTR_SIZE_MAX}")
+    assert raw_listxattr(path, 0) == raw_listxattr(path, XATTR_SIZE_MAX) == XATTR_SIZE_MAX
+    for size in (XATTR_SIZE_MAX + 1, 100000):
+        probe.do(f"names_bytes {size}")
+        for buffer_size in (0, 10, XATTR_SIZE_MAX):
+            assert raw_listxattr(path, buffer_size) == -errno.E2BIG
 
 
 def test_extended_attributes_come_and_go(probe):
@@ -885,6 +950,59 @@ def test_other_handlers_that_are_not_set(probe):
         assert info.value.errno in (errno.ENOSYS, errno.EPERM)
 
 
+def make(path):
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+
+def open_and_close(path):
+    os.close(os.open(path, os.O_RDONLY))
+
+
+@pytest.mark.parametrize("result", [5, 1, -512, -1000, -5000, -(1 << 31)])
+def test_a_result_that_is_no_errno_is_an_io_error_and_told(probe, result):
+    probe.do("set a text")
+    path = probe.path("a")
+    ino = os.stat(path).st_ino
+    calls = {
+        "lookup": lambda: os.stat(probe.path("other")),
+        "getattr": lambda: os.stat(path),
+        "setattr": lambda: os.chmod(path, 0o600),
+        "readlink": lambda: os.readlink(probe.path("link")),
+        "unlink": lambda: os.unlink(path),
+        "mknod": lambda: os.mknod(probe.path("node"), 0o10600),
+        "create": lambda: make(probe.path("made")),
+        "open": lambda: open_and_close(path),
+        "flush": lambda: open_and_close(path),
+        "read": lambda: probe.read("memory"),
+        "readdir": lambda: os.listdir(probe.path("many")),
+        "getxattr": lambda: os.getxattr(path, "user.x"),
+        "statfs": lambda: os.statvfs(probe.dir),
+    }
+    for op, call in calls.items():
+        probe.do(f"inval_inode {ino} -1 0")
+        before = probe.mount.stderr().count("\n")
+        probe.do(f"wrong {op} {result}")
+        assert error_of(call) == errno.EIO, op
+        probe.do("wrong lookup 0")
+        lines = probe.mount.stderr().splitlines()[before:]
+        told = re.compile(rf"\[probefs\] the handler of {op}(plus)? returned {result}, ")
+        assert lines and all(told.search(line) for line in lines), lines
+        assert len(lines) == 1 or op == "read"  # which the kernel may try again
+    assert "many" in os.listdir(probe.dir)
+
+
+@pytest.mark.parametrize("size", [1, 5000, 100000])
+def test_any_largest_write_works(start, transport, size):
+    probe = start(*transport.options, "--max-write", str(size))
+    assert probe("transport") == (TRANSPORT_IO_URING if transport.is_uring else TRANSPORT_DEV_FUSE)
+    content = os.urandom(300001)
+    with open(probe.path("a"), "wb") as file:
+        file.write(content)
+    assert probe.read("a") == content
+    assert with_fd(probe.path("a"), os.O_RDONLY | os.O_DIRECT, lambda fd: os.pread(fd, len(content), 0)) == content
+    probe.mount.stop()
+
+
 # --- Kernel passthrough -----------------------------------------------------------------------
 
 
@@ -1095,3 +1213,16 @@ def test_threads_open_and_close_the_same_backed_file(passing, backing):
     in_threads(4, use)
     probe.wait_for("stats release", 400)
     probe.wait_for(f"passthrough {probe.ino('backed')}", 0)
+
+
+@needs_root
+def test_flags_that_a_backing_file_excludes_do_not_fail_the_open(passing, backing):
+    probe = passing
+    probe.do(f"backing {backing}")
+    probe.do("open_flags 1")
+    fd = open_backed(probe)
+    try:
+        assert probe(f"passthrough {probe.ino('backed')}") == 1
+        assert os.pread(fd, 6, 0) == b"oneone"
+    finally:
+        os.close(fd)

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sessions [--own] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
+ * the mount, that takes any signal; a second session on DIR; and with --own a handler for SIGHUP and SIGUSR1 and
+ * SIGINT ignored.  On stdout it tells which session has been closed, and what its signals do then.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "llfuse.h"
+
+struct options {
+	bool has_own_signals;
+	char *other;
+};
+
+static const struct llfuse_option option_table[] = {
+	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
+	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
+	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
+};
+
+static int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry)
+{
+	(void)req, (void)file;
+	entry->ino = entry->attr.st_ino = ino;
+	entry->attr.st_mode = S_IFDIR | 0755;
+	entry->attr.st_nlink = 2;
+	return 0;
+}
+
+static const struct llfuse_ops ops = {.getattr = op_getattr};
+
+static const char *does(int number)
+{
+	struct sigaction action;
+	sigset_t blocked;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+	if (sigismember(&blocked, number))
+		return "blocked";
+	sigaction(number, NULL, &action);
+	return action.sa_handler == SIG_DFL ? "default" : action.sa_handler == SIG_IGN ? "ignored" : "handled";
+}
+
+static void tell(const char *what, const char *which)
+{
+	char line[1024];
+	int n = snprintf(line, sizeof(line), "%s %s: INT %s, TERM %s, HUP %s, USR1 %s, USR2 %s, PIPE %s\n", what, which,
+			 does(SIGINT), does(SIGTERM), does(SIGHUP), does(SIGUSR1), does(SIGUSR2), does(SIGPIPE));
+
+	(void)!write(STDOUT_FILENO, line, (size_t)n); /* the reader misses it */
+}
+
+static void own_handler(int number)
+{
+	static const char said[] = "own handler\n";
+
+	(void)number;
+	(void)!write(STDOUT_FILENO, said, sizeof(said) - 1);
+}
+
+static void *stand_by(void *arg)
+{
+	while (pause() < 0) /* always */
+		;
+	return arg;
+}
+
+struct serving {
+	pthread_t thread;
+	struct llfuse_config config;
+	struct llfuse_session *session;
+	const char *which;
+	int err;
+};
+
+static void *serve(void *arg)
+{
+	struct serving *serving = arg;
+
+	serving->err = llfuse_main(serving->session);
+	llfuse_close(serving->session, true);
+	tell("closed", serving->which);
+	return NULL;
+}
+
+static int run(const struct llfuse_config *config, const struct options *options)
+{
+	struct serving all[2] = {{.config = *config, .which = "first"}, {.config = *config, .which = "other"}};
+	int n = options->other ? 2 : 1, err = 0;
+
+	all[1].config.mountpoint = options->other;
+	for (int i = 0; i < n; i++)
+		if (llfuse_init(&ops, &all[i].config, NULL, &all[i].session))
+			return 1;
+	for (int i = 0; i < n; i++)
+		pthread_create(&all[i].thread, NULL, serve, &all[i]);
+	for (int i = 0; i < n; i++) {
+		pthread_join(all[i].thread, NULL);
+		err = all[i].err ? all[i].err : err;
+	}
+	tell("closed", "all");
+	return err ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct llfuse_program program = {
+		.name = "sessions", .summary = "Uses the library beside other things.", .options = option_table};
+	struct options options = {0};
+	struct llfuse_command command;
+	int status = llfuse_command_parse(&command, &program, argc, argv, &options);
+	pthread_t bystander;
+
+	if (status < 0) {
+		pthread_create(&bystander, NULL, stand_by, NULL);
+		if (options.has_own_signals) {
+			(void)signal(SIGHUP, own_handler);
+			(void)signal(SIGUSR1, own_handler);
+			(void)signal(SIGINT, SIG_IGN);
+		}
+		status = run(&command.config, &options);
+		pthread_cancel(bystander);
+		pthread_join(bystander, NULL);
+	}
+	llfuse_command_free(&command);
+	return status;
+}

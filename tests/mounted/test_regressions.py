@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""Mended bugs of the library that show in whole programs: signals, descriptors, memory, severed connections."""
+
+import contextlib
+import errno
+import os
+import re
+import resource
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from conftest import children, needs_root
+from harness import kernel, mounts
+from harness.children import Child
+
+
+def is_sanitized(mount):
+    with open(f"/proc/{mount.pid}/maps", encoding="ascii", errors="replace") as file:
+        return re.search(r"/lib(asan|tsan)\.", file.read()) is not None
+
+
+# --- Few descriptors --------------------------------------------------------------------------
+
+
+def ends_with_descriptors(number, place, options):
+    """Whether lltest mounts with so few descriptors; if it does, it must end as always."""
+
+    def limit():
+        mounts.before_exec()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
+
+    mount = mounts.Mount("lltest", place, *options, preexec_fn=limit)
+    try:
+        if not mounts.wait_mounts(mount.is_mounted, pidfd=mount.pidfd):
+            assert mount.wait() == 1
+            return False
+        os.listdir(place)
+        mount.stop()
+        return True
+    finally:
+        mount.abandon()
+
+
+@needs_root
+def test_a_program_without_a_free_descriptor_ends_in_order(place, transport):
+    """Ending threads with pthread_cancel(3) needs a library, which was loaded only then."""
+    limits = range(5, 21)
+    worked = [number for number in limits if ends_with_descriptors(number, place, transport.options)]
+    assert worked and worked[-1] == limits[-1]
+    assert worked[0] <= 12
+
+
+# --- Signals ----------------------------------------------------------------------------------
+
+RESTORED = "INT default, TERM default, HUP default, USR1 default, USR2 default, PIPE default"
+TAKEN = "INT handled, TERM handled, HUP handled, USR1 handled, USR2 handled, PIPE ignored"
+
+
+@pytest.fixture
+def sessions(place, new_mount):
+    """Starts the program "sessions" with one session or two; the mount and the second mount point."""
+    other = os.path.join(place, "other")
+    os.mkdir(other)
+    try:
+
+        def start(*options, is_two=False):
+            options = [*options, "--other", other] if is_two else options
+            mount = new_mount("sessions", *options, executable=mounts.executable("tests/sessions"))
+            if is_two:
+                assert mounts.wait_mounts(lambda: mounts.mount_at(other), pidfd=mount.pidfd)
+            return mount, other
+
+        yield start
+    finally:
+        while mounts.mount_at(other):
+            mounts.unmount(other, kernel.MNT_DETACH)
+
+
+def wait_told(mount, line):
+    watch = kernel.FileWatch(mount.stdout_path)
+    try:
+        while line + "\n" not in mount.stdout():
+            ready = kernel.wait_readable(mounts.TIMEOUT_S, watch.fd, mount.pidfd)
+            watch.drain()
+            if not ready or mount.pidfd in ready:
+                break
+    finally:
+        watch.close()
+    assert line + "\n" in mount.stdout()
+
+
+@pytest.mark.concurrent
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_the_session_whichever_thread_gets_it(sessions, transport, number):
+    mount, _ = sessions(*transport.options)
+    mount.stop(number)
+    assert mount.stdout().endswith(f"closed all: {RESTORED}\n")
+
+
+@pytest.mark.concurrent
+def test_a_signal_stops_all_sessions_of_the_process(sessions, transport):
+    mount, other = sessions(*transport.options, is_two=True)
+    mount.stop()
+    assert mounts.mount_at(other) is None
+    assert mount.stdout().endswith(f"closed all: {RESTORED}\n")
+
+
+@pytest.mark.concurrent
+def test_a_session_that_closes_leaves_the_signals_to_the_other(sessions, transport):
+    mount, other = sessions(*transport.options, is_two=True)
+    mounts.unmount(mount.mountpoint)
+    wait_told(mount, f"closed first: {TAKEN}")
+    assert mounts.mount_at(other) is not None
+    mount.stop()
+    assert mounts.mount_at(other) is None
+    assert mount.stdout().endswith(f"closed all: {RESTORED}\n")
+
+
+def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
+    mount, _ = sessions(*many.options, "--own")
+    mount.send_signal(signal.SIGINT)
+    mount.send_signal(signal.SIGHUP)
+    wait_told(mount, "own handler")
+    mount.stop()
+    assert mount.stdout().splitlines() == [
+        "own handler",
+        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+    ]
+
+
+# --- Memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.concurrent
+def test_threads_that_come_and_go_use_the_same_memory_again(new_mount):
+    mount = new_mount("lltest", "-o", "no_io_uring,max_idle_threads=0")
+    is_sanitized_build = is_sanitized(mount)  # whose memory tells nothing, and which is slow
+
+    def look(part, count):
+        for number in range(count):
+            with contextlib.suppress(FileNotFoundError):
+                os.stat(os.path.join(mount.mountpoint, f"{part}-{number}"))
+
+    def look_in_threads(count):
+        threads = [threading.Thread(target=look, args=(part, count)) for part in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    look_in_threads(100)
+    before = mount.memory_kib()
+    look_in_threads(500 if is_sanitized_build else 5000)
+    assert is_sanitized_build or mount.memory_kib() - before < 20 * 1024
+
+
+# --- Severed connections ----------------------------------------------------------------------
+
+
+def stay_in(link, path):
+    os.chdir(path)
+    link.tell("there")
+    link.hear()
+
+
+@needs_root
+def test_a_busy_mount_that_was_forced_ends_and_goes(new_mount, transport):
+    mount = new_mount("lltest", *transport.options)
+    with Child(stay_in, mount.mountpoint) as child:
+        assert child.link.hear() == "there"
+        with pytest.raises(OSError) as info:
+            kernel.umount(mount.mountpoint, kernel.MNT_FORCE)
+        assert info.value.errno == errno.EBUSY
+        assert mount.wait() == 0
+        assert not mount.is_mounted()
+        child.link.tell("leave")
+        child.result()
+
+
+@needs_root
+def test_an_aborted_connection_leaves_no_dead_mount(place, new_mount, transport):
+    control = os.path.join(place, "fusectl")
+    os.mkdir(control)
+    try:
+        kernel.mount("fusectl", control, "fusectl")
+    except OSError as err:
+        pytest.skip(f"fusectl cannot be mounted: {err.strerror}")
+    try:
+        mount = new_mount("lltest", *transport.options)
+        assert os.listdir(mount.mountpoint) == ["message"]
+        with open(os.path.join(control, str(mount.minor), "abort"), "w", encoding="ascii") as file:
+            file.write("1")
+        assert mount.wait() == 0
+        assert not mount.is_mounted()
+    finally:
+        kernel.umount(control, kernel.MNT_DETACH)
+
+
+# --- In the background ------------------------------------------------------------------------
+
+
+def test_in_the_background_with_the_standard_streams_closed(place, program, many):
+    mountpoint = os.path.join(place, "mnt")
+    source = os.path.join(place, "source")
+    os.mkdir(mountpoint)
+    os.mkdir(source)
+
+    def close_streams():
+        mounts.before_exec()
+        os.close(0)
+        os.close(1)
+
+    before = set(children())
+    operands = [source, mountpoint] if program == "passthroughfs" else [mountpoint]
+    done = subprocess.run(
+        [mounts.executable(program), "--daemon", *many.options, *operands],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=mounts.TIMEOUT_S,
+        preexec_fn=close_streams,
+        check=False,
+    )
+    left = set(children()) - before
+    try:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert mounts.mount_at(mountpoint) is not None
+        assert isinstance(os.listdir(mountpoint), list)
+        (pid,) = left
+        assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in (0, 1, 2)} == {"/dev/null"}
+    finally:
+        if mounts.mount_at(mountpoint):
+            mounts.unmount(mountpoint, kernel.MNT_DETACH)
+        statuses = []
+        for pid in left:
+            pidfd = os.pidfd_open(pid)
+            if not kernel.wait_readable(mounts.TIMEOUT_S, pidfd):
+                os.kill(pid, signal.SIGKILL)
+            os.close(pidfd)
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    assert statuses == [0]
