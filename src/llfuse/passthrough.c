@@ -105,15 +105,37 @@ static struct io_mode *add_locked(struct io_mode_table *table, uint64_t ino)
 	return mode;
 }
 
+/* Puts CAP_FSETID of this thread into effect or out of it.  Returns whether it was. */
+static bool set_fsetid(bool is_on)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
+	bool was_on;
+
+	if (syscall(SYS_capget, &header, caps) < 0)
+		return false;
+	was_on = caps[CAP_TO_INDEX(CAP_FSETID)].effective & CAP_TO_MASK(CAP_FSETID);
+	if (was_on == is_on)
+		return was_on;
+	caps[CAP_TO_INDEX(CAP_FSETID)].effective ^= CAP_TO_MASK(CAP_FSETID);
+	(void)syscall(SYS_capset, &header, caps); /* what is permitted may be put into effect */
+	return was_on;
+}
+
 /* A file that the kernel will not take, such as one on a stacked file system, is served through
  * the page cache instead. */
 static int register_backing(fuse_req_t req, int backing_fd)
 {
+	/* The kernel will write with the credentials of now: with this capability no write through the
+	 * backing file would ever drop a setuid bit. */
+	bool had_fsetid = set_fsetid(false);
 	int backing_id;
 
 	ll_log_demote(true);
 	backing_id = fuse_passthrough_open(req, backing_fd);
 	ll_log_demote(false);
+	if (had_fsetid)
+		(void)set_fsetid(true);
 	return backing_id > 0 ? backing_id : 0;
 }
 

@@ -4,7 +4,6 @@
  */
 #include "ops.h"
 
-#include "attr.h"
 #include "beneath.h"
 #include "fd.h"
 
@@ -109,9 +108,25 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 	return 0;
 }
 
-/* Somebody made @name before us, outside the mount.  Returns a descriptor or -errno. */
-static int open_existing(struct source *source, int dir_fd, const char *name, const struct llfuse_file *file)
+/* A file to open again. */
+struct opening {
+	int fd;
+	int flags;
+};
+
+static int open_again(const void *arg)
 {
+	const struct opening *what = arg;
+
+	return fd_reopen(what->fd, what->flags);
+}
+
+/* Somebody made @name before us, outside the mount.  The kernel thought that there was nothing
+ * and has checked no rights: so it is the caller who opens it, which also drops setuid bits as
+ * the caller's own open would.  Returns a descriptor or -errno. */
+static int open_existing(const struct llfuse_request *req, int dir_fd, const char *name, const struct llfuse_file *file)
+{
+	struct opening what = {.flags = ops_open_flags(file->flags)};
 	scoped_fd found = -1;
 	struct statx stx;
 	bool over_mount;
@@ -119,17 +134,13 @@ static int open_existing(struct source *source, int dir_fd, const char *name, co
 
 	if (file->flags & O_EXCL)
 		return -EEXIST;
-	err = source_child(source, dir_fd, name, &found, &stx, &over_mount);
+	err = source_child(llfuse_userdata(req), dir_fd, name, &found, &stx, &over_mount);
 	if (err)
 		return err;
 	if (!S_ISREG(stx.stx_mode) || over_mount)
 		return -ESTALE; /* makes the kernel look the name up again */
-	if (file->kill_suidgid && (file->flags & O_TRUNC)) {
-		err = attr_drop_suidgid(found);
-		if (err)
-			return err;
-	}
-	return fd_reopen(found, ops_open_flags(file->flags));
+	what.fd = found;
+	return ops_as_caller(req, false, open_again, &what);
 }
 
 int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_file *file,
@@ -148,7 +159,7 @@ int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mod
 	what.flags = ops_open_flags(file->flags);
 	fd = make_as_caller(req, &what);
 	if (fd == -EEXIST)
-		fd = open_existing(source, dir.fd, name, file);
+		fd = open_existing(req, dir.fd, name, file);
 	if (fd < 0)
 		return fd;
 	return opened_entry(source, &dir, name, &fd, file, entry);

@@ -70,10 +70,9 @@ int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 
 	(void)req;
 	(void)ino;
-	/* Closing a copy is what tells of errors that the source kept back. */
-	if (copy < 0 || close(copy) < 0)
-		return -errno;
-	return 0;
+	/* Closing a copy is what tells of errors that the source kept back.  That there is no
+	 * descriptor for one says nothing about the data. */
+	return copy >= 0 && close(copy) < 0 ? -errno : 0;
 }
 
 int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import needs_root
 from harness import kernel, mounts
-from harness.children import as_user, in_child
+from harness.children import Child, as_user, in_child
 
 
 FIELDS = ("mode", "ino", "nlink", "uid", "gid", "size", "blocks", "blksize", "rdev", "mtime_ns", "atime_ns", "ctime_ns")
@@ -238,6 +238,44 @@ def test_special_files_are_not_opened_to_look_at_them(both):
     assert stat.S_ISFIFO(seen["fifo"]) and stat.S_ISSOCK(seen["socket"])
     assert os.stat(f"{there}/fifo").st_mtime_ns == 2
     assert stat.S_IMODE(os.stat(f"{there}/socket3").st_mode) == 0o600
+
+
+@needs_root
+@pytest.mark.parametrize("set_late", [False, True], ids=["open-to-read-first", "bit-set-while-open"])
+def test_a_write_drops_setuid_however_the_file_was_opened_before(both, set_late):
+    """With kernel passthrough the first open decides whose rights the writes have."""
+    here, there = both
+    os.chmod(here, 0o777)
+    put(f"{here}/f")
+    os.chmod(f"{here}/f", 0o777 if set_late else 0o4777)
+
+    def write():
+        with open(f"{here}/f", "wb", buffering=0, opener=lambda path, _: os.open(path, os.O_WRONLY)) as file:
+            file.write(b"x")
+
+    with open(f"{here}/f", "rb"):
+        if set_late:
+            child = Child(write_when_told, f"{here}/f", uid=4001, gid=4001)
+            try:
+                child.link.hear()
+                os.chmod(f"{here}/f", 0o4777)
+                child.link.tell("go")
+                child.result()
+            finally:
+                child.end()
+        else:
+            as_user(4001, write)
+    assert stat.S_IMODE(os.stat(f"{there}/f").st_mode) == 0o777
+
+
+def write_when_told(link, path):
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        link.tell("open")
+        link.hear()
+        os.write(fd, b"x")
+    finally:
+        os.close(fd)
 
 
 @needs_root

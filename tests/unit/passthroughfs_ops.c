@@ -412,6 +412,28 @@ static void create_of_what_is_there_opens_it_or_not(void **state)
 	release(f, ino, &first);
 }
 
+/* The kernel checks no rights for a create: it thinks that there is nothing. */
+static void create_of_what_is_there_asks_for_the_callers_rights(void **state)
+{
+	struct fixture *f = *state;
+	struct llfuse_file file = {.flags = O_RDWR | O_TRUNC, .backing_fd = -1};
+	struct llfuse_entry entry;
+	struct llfuse_file first;
+	uint64_t ino = create(f, "a", &first);
+	struct stat st;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(ops->write(&f->req, ino, &first, "secret", 6, 0), 6);
+	assert_int_equal(fchmodat(f->dir_fd, "a", 0600, 0), 0);
+	f->req.uid = f->req.gid = 4001;
+	assert_int_equal(ops->create(&f->req, LLFUSE_ROOT_INODE, "a", 0644, &file, &entry), -EACCES);
+	assert_int_equal(fstatat(f->dir_fd, "a", &st, 0), 0);
+	assert_int_equal(st.st_size, 6);
+	assert_int_equal(geteuid(), 0);
+	release(f, ino, &first);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -431,6 +453,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_entry_is_listed_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(extended_attributes_are_the_sources, setup, teardown),
 		cmocka_unit_test_setup_teardown(create_of_what_is_there_opens_it_or_not, setup, teardown),
+		cmocka_unit_test_setup_teardown(create_of_what_is_there_asks_for_the_callers_rights, setup, teardown),
 	};
 
 	creds_init();
