@@ -426,6 +426,7 @@ static void create_of_what_is_there_asks_for_the_callers_rights(void **state)
 		skip();
 	assert_int_equal(ops->write(&f->req, ino, &first, "secret", 6, 0), 6);
 	assert_int_equal(fchmodat(f->dir_fd, "a", 0600, 0), 0);
+	assert_int_equal(chmod(f->path, 0777), 0); /* the directory is open to all */
 	f->req.uid = f->req.gid = 4001;
 	assert_int_equal(ops->create(&f->req, LLFUSE_ROOT_INODE, "a", 0644, &file, &entry), -EACCES);
 	assert_int_equal(fstatat(f->dir_fd, "a", &st, 0), 0);
