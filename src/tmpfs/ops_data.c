@@ -171,6 +171,10 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 		flags |= FILE_DROP_SUIDGID;
 	n = file_write(inode, &tree->mem, buf, size, (uint64_t)off, flags);
 	tree_put(tree, inode);
+	/* The kernel takes any success of a write-back for the whole of it: the rest would be lost, and
+	 * fsync(2) told that it is there. */
+	if (file->is_writepage && n >= 0 && (size_t)n < size)
+		return -ENOMEM;
 	return n;
 }
 

@@ -56,6 +56,33 @@ static void root_is_as_the_options_said(void **state)
 	assert_int_equal(tmpfs_ops.getattr(&f->req, 77, NULL, &entry), -ESTALE);
 }
 
+static void a_short_write_back_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct llfuse_file file = {.flags = O_RDWR, .backing_fd = -1};
+	static const char bytes[16 * 4096];
+	struct llfuse_entry entry;
+	bool was_short = false;
+
+	assert_int_equal(tmpfs_ops.create(&f->req, ROOT, "f", 0644, &file, &entry), 0);
+	for (long nth = 1; nth <= 8; nth++) {
+		off_t off = (off_t)nth << 30; /* where nothing is allocated yet */
+		ssize_t n;
+
+		file.is_writepage = false;
+		mem_fail_nth(&f->fs.tree->mem, nth);
+		n = tmpfs_ops.write(&f->req, entry.ino, &file, bytes, sizeof(bytes), off);
+		was_short = was_short || (n > 0 && n < (ssize_t)sizeof(bytes));
+		file.is_writepage = true;
+		mem_fail_nth(&f->fs.tree->mem, nth);
+		n = tmpfs_ops.write(&f->req, entry.ino, &file, bytes, sizeof(bytes), off + (1 << 29));
+		assert_true(n == -ENOMEM || n == (ssize_t)sizeof(bytes));
+	}
+	mem_fail_nth(&f->fs.tree->mem, 0);
+	assert_true(was_short);
+	assert_int_equal(tmpfs_ops.release(&f->req, entry.ino, &file), 0);
+}
+
 static void missing_name_is_an_entry_without_inode(void **state)
 {
 	struct fixture *f = *state;
@@ -311,6 +338,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(root_is_as_the_options_said),
 		TEST(missing_name_is_an_entry_without_inode),
+		TEST(a_short_write_back_is_an_error),
 		TEST(made_nodes_belong_to_the_caller),
 		TEST(file_is_created_written_read_and_truncated),
 		TEST(unlinked_file_goes_with_the_last_forget),
