@@ -206,6 +206,13 @@ int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir)
 	return 0;
 }
 
+int tree_get_place(struct tree *tree, uint64_t number, const char *bytes, struct inode **dir, struct dir_name *name)
+{
+	int err = tree_name(tree, bytes, name);
+
+	return err ? err : tree_get_dir(tree, number, dir);
+}
+
 /* What @name leads to in @dir, or NULL. */
 static struct inode *find_locked(struct inode *dir, const struct dir_name *name)
 {
@@ -225,10 +232,7 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *bytes, struct in
 	struct inode *dir, *inode;
 	int err;
 
-	err = tree_name(tree, bytes, &name);
-	if (err)
-		return err;
-	err = tree_get_dir(tree, parent, &dir);
+	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
 	pthread_rwlock_rdlock(&tree->lock);

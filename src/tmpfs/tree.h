@@ -146,4 +146,7 @@ int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name)
 /* As tree_get(), for a directory.  Returns 0, -ESTALE or -ENOTDIR. */
 int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir);
 
+/* Both of the above: where an operation on a name takes place.  tree_put() gives @dir back. */
+int tree_get_place(struct tree *tree, uint64_t number, const char *bytes, struct inode **dir, struct dir_name *name);
+
 #endif

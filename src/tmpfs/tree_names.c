@@ -89,10 +89,7 @@ static int make_node(struct tree *tree, uint64_t parent, const char *bytes, mode
 	struct inode *dir, *inode;
 	int err;
 
-	err = tree_name(tree, bytes, &name);
-	if (err)
-		return err;
-	err = tree_get_dir(tree, parent, &dir);
+	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
 	err = make_inode(tree, dir, mode, owner, &inode);
@@ -185,10 +182,7 @@ int tree_link(struct tree *tree, uint64_t number, uint64_t parent, const char *b
 	struct inode *dir, *inode;
 	int err;
 
-	err = tree_name(tree, bytes, &name);
-	if (err)
-		return err;
-	err = tree_get_dir(tree, parent, &dir);
+	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
 	inode = tree_get(tree, number);
@@ -250,10 +244,7 @@ static int remove_name(struct tree *tree, uint64_t parent, const char *bytes, bo
 	struct inode *dir, *victim;
 	int err;
 
-	err = tree_name(tree, bytes, &name);
-	if (err)
-		return err;
-	err = tree_get_dir(tree, parent, &dir);
+	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
 	pthread_rwlock_wrlock(&tree->lock);
