@@ -17,7 +17,7 @@
  *    returns.  Names are bytes without '/' and NUL, of any length up to what
  *    the kernel passes (1024); a file system checks against its own limit
  *    (-ENAMETOOLONG).
- *  - It never calls llfuse_notify_*() for an inode or directory of the request
+ *  - It never calls llfuse_notify_*(), unless that says otherwise, for an inode or directory of the request
  *    that it is answering: the kernel may hold that inode's lock until the answer.
  *  - A handler that is not set answers ENOSYS, which the kernel remembers for
  *    the operations where it can do without (see docs/design.md).  For the same
@@ -583,7 +583,7 @@ struct llfuse_session *llfuse_request_session(const struct llfuse_request *req);
 /* Notify: tell the kernel what changed behind its back                      */
 
 /*
- * From any thread, but never from inside a handler for the same inode or its
+ * From any thread, but unless said otherwise never from inside a handler for the same inode or its
  * directory, and with no lock held that a handler takes: the kernel waits for
  * requests under way on them, and an invalidation may itself send requests.
  * Each returns 0, -ENOENT if the kernel does not know the inode or name (which is
@@ -592,7 +592,7 @@ struct llfuse_session *llfuse_request_session(const struct llfuse_request *req);
  */
 
 /** Drops attributes and the cached data from @off, @len bytes; @len 0: to the end;
- * @off negative: the attributes only. */
+ * @off negative: the attributes only, which waits for nothing and may be done in any handler. */
 int llfuse_notify_inval_inode(struct llfuse_session *session, uint64_t ino, off_t off, off_t len);
 
 /** Forgets the name: the next use asks lookup. */

@@ -1,64 +1,138 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bytes of one file, in heap pages; a range that was never written takes none.
- * Knows offsets and bytes, nothing of inodes.  Hides where the bytes are.  This
- * interface is what a second place for the bytes (files of the kernel's) is to offer.
+ * The bytes of files: the seam between what a file is and where its bytes lie.  A tree
+ * has one plane: memory of our own (data_heap.h), or files of the kernel's that it
+ * reads and writes without us (data_kernel.h).  Above the seam nothing knows which.
  *
- * Guarded by the lock of the inode: for reading around data_segment() and the
- * two data_next_*(), for writing around the rest.
+ * The bytes of one file are guarded by the lock of its inode: for reading around look(), read(), seek(),
+ * is_stale() and is_changing(), for writing around the rest.
  *
- * D1: what is allocated at and past the end of the file is zero, so that a file
- *     grows without a look at its last page (data_resize() sees to it).
+ * Results are 0 or -errno unless said otherwise: -EFBIG past DATA_SIZE_MAX, -ENOSPC past the size of the
+ * mount, -ENOMEM, and in the kernel's plane what its system calls give.
  */
 #ifndef TMPFS_DATA_H
 #define TMPFS_DATA_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 /* A file is at most this long: the greatest off_t. */
 #define DATA_SIZE_MAX INT64_MAX
 #define DATA_PAGE_SIZE 4096
 
+struct backing;
+struct data_plane;
 struct mem;
 
-/* All zero is an empty file. */
+/* The bytes of one file.  All zero is an empty file. */
 struct data {
-	uint64_t size;
-	uint64_t allocated; /* bytes of pages */
-	void *root; /* what it is, height and small say */
-	uint32_t height; /* 0: root is page 0, or NULL; else a node of that height */
-	uint32_t small; /* height 0: bytes that page 0 has, at most DATA_PAGE_SIZE */
+	union {
+		struct {
+			uint64_t size;
+			uint64_t allocated; /* bytes of pages */
+			void *root; /* what it is, height and small say */
+			uint32_t height; /* 0: root is page 0, or NULL; else a node of that height */
+			uint32_t small; /* height 0: bytes that page 0 has, at most DATA_PAGE_SIZE */
+		} heap;
+		struct backing *backing; /* NULL: an empty file */
+	};
 };
 
-/* Frees all. */
-void data_clear(struct data *data, struct mem *mem);
+/* What stat(2) shows of the bytes. */
+struct data_look {
+	uint64_t size;
+	uint64_t allocated; /* bytes that are taken */
+	/* When the kernel last read and wrote them without us; all zero if it did not.  What the inode itself
+	 * knows counts where it is later. */
+	struct timespec atime, mtime, ctime;
+	bool is_setid_lost; /* a write that we did not see drops the setuid and setgid bits: watch_setid() */
+};
 
-/*
- * Finds the bytes that lie in one piece at @off, at most @n: sets @bytes to them,
- * or to NULL for zeros, and returns how many (0 only at or past the end).
- * They stay where they are until the lock is given up.
- */
-size_t data_segment(const struct data *data, uint64_t off, size_t n, const void **bytes);
+struct data_ops {
+	const char *name; /* as in the option that asks for it */
 
-/* Returns how many bytes were written, less than @n only if there is no memory for
- * more, or -EFBIG, -ENOMEM. */
-ssize_t data_write(struct data *data, struct mem *mem, const void *buf, size_t n, uint64_t off);
+	/* Frees the plane; no file has bytes any more. */
+	void (*free)(struct data_plane *plane);
 
-/* Returns 0, or -EFBIG.  Growing allocates nothing. */
-int data_resize(struct data *data, struct mem *mem, uint64_t size);
+	/* Bytes that files take and mem does not count. */
+	uint64_t (*used)(struct data_plane *plane);
 
-/* Makes sure that a write to the range needs no memory.  The size stays.
- * Returns 0, -EFBIG, or -ENOMEM with a part of it done. */
-int data_allocate(struct data *data, struct mem *mem, uint64_t off, uint64_t len);
+	/* Frees all. */
+	void (*clear)(struct data_plane *plane, struct data *data);
 
-/* Makes the range zero and frees its whole pages.  The size stays. */
-void data_punch(struct data *data, struct mem *mem, uint64_t off, uint64_t len);
+	/* As it was when refresh() last asked, if there is one. */
+	void (*look)(struct data_plane *plane, const struct data *data, struct data_look *look);
 
-/* The first offset not before @off that lies in a page, or in a hole; a hole begins at
- * the end.  Returns -ENXIO if there is none. */
-int64_t data_next_data(const struct data *data, uint64_t off);
-int64_t data_next_hole(const struct data *data, uint64_t off);
+	/* Returns how many bytes there were, at most @n, 0 at or past the end. */
+	ssize_t (*read)(struct data_plane *plane, const struct data *data, void *buf, size_t n, uint64_t off);
+
+	/* Returns how many bytes were written, less than @n only if there is no room for more. */
+	ssize_t (*write)(struct data_plane *plane, struct data *data, const void *buf, size_t n, uint64_t off);
+
+	/* Growing takes no bytes. */
+	int (*resize)(struct data_plane *plane, struct data *data, uint64_t size);
+
+	/* Makes sure that a write to the range needs no room, or changes nothing.  The size stays. */
+	int (*allocate)(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len);
+
+	/* Makes the range, which is allocated, zero.  The size stays. */
+	int (*zero)(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len);
+
+	/* Makes the range zero and frees its whole pages.  The size stays. */
+	int (*punch)(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len);
+
+	/* SEEK_DATA, SEEK_HOLE: the first offset not before @off that lies in a page, or in a hole; a hole
+	 * begins at the end.  -ENXIO if there is none. */
+	int64_t (*seek)(struct data_plane *plane, const struct data *data, uint64_t off, int whence);
+
+	/* Copies what @from has of the @n bytes at @off; returns how many.  @from may be @to, if the ranges do
+	 * not overlap. */
+	ssize_t (*copy)(struct data_plane *plane, const struct data *from, uint64_t off, struct data *to,
+			uint64_t to_off, size_t n);
+
+	/* What follows is for a plane whose bytes the kernel reads and writes by itself; else NULL. */
+
+	/* One open.  Returns a handle, > 0, by which the kernel does the I/O, or 0 where it goes through us; the
+	 * first open decides that for all until the last close.  @may_hand_out: whether it may. */
+	int (*open)(struct data_plane *plane, struct data *data, bool is_writer, bool may_hand_out, void *request);
+	void (*close)(struct data_plane *plane, struct data *data, bool is_writer);
+
+	/* Whether look() may not know of what the kernel did; refresh() asks it. */
+	bool (*is_stale)(const struct data *data);
+	void (*refresh)(struct data_plane *plane, struct data *data);
+
+	bool (*is_open)(const struct data *data);
+
+	/* Whether somebody may write now without our seeing it. */
+	bool (*is_changing)(const struct data *data);
+
+	/* The inode's times were set: what the kernel does follows from these. */
+	void (*set_times)(struct data_plane *plane, struct data *data, const struct timespec times[2]);
+
+	/* Whether a write that we do not see is to be told in is_setid_lost. */
+	void (*watch_setid)(struct data_plane *plane, struct data *data, bool is_on);
+};
+
+struct data_plane {
+	const struct data_ops *ops;
+	struct mem *mem;
+};
+
+static inline bool data_is_stale(const struct data_plane *plane, const struct data *data)
+{
+	return plane->ops->is_stale && plane->ops->is_stale(data);
+}
+
+static inline bool data_is_open(const struct data_plane *plane, const struct data *data)
+{
+	return plane->ops->is_open && plane->ops->is_open(data);
+}
+
+static inline bool data_is_changing(const struct data_plane *plane, const struct data *data)
+{
+	return plane->ops->is_changing && plane->ops->is_changing(data);
+}
 
 #endif

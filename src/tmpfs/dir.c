@@ -138,7 +138,7 @@ int dir_add(struct dir *dir, struct mem *mem, const struct dir_name *name, struc
 		return err;
 	entry = mem_alloc(mem, entry_bytes(name->len));
 	if (!entry) {
-		err = -ENOMEM;
+		err = -errno;
 		goto unreserve;
 	}
 	err = choose_cookie(dir, name->hash, &entry->cookie);

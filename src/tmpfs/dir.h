@@ -49,7 +49,7 @@ struct dir_entry *dir_find(const struct dir *dir, const struct dir_name *name);
 /* The first entry whose cookie is greater than @cookie, or NULL. */
 struct dir_entry *dir_next(const struct dir *dir, uint64_t cookie);
 
-/* Adds @name, which is not there.  Returns 0 and the entry, -ENOMEM, or -ENOSPC
+/* Adds @name, which is not there.  Returns 0 and the entry, -ENOMEM, or -ENOSPC, also
  * if there are too many, or more than a hundred share 56 bits of the hash. */
 int dir_add(struct dir *dir, struct mem *mem, const struct dir_name *name, struct inode *inode,
 	    struct dir_entry **entry);

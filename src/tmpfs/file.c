@@ -2,6 +2,8 @@
 /* Reading and writing a regular file.  See file.h. */
 #include "file.h"
 
+#include "mem.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -14,32 +16,68 @@ static int must_be_regular(const struct inode *inode)
 	return inode_is_dir(inode) ? -EISDIR : -EINVAL;
 }
 
-ssize_t file_write(struct inode *inode, struct mem *mem, const void *buf, size_t n, uint64_t off, unsigned flags)
+ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size_t n, uint64_t off)
+{
+	ssize_t got = must_be_regular(inode);
+
+	if (got < 0)
+		return got;
+	inode_begin_access(inode);
+	got = plane->ops->read(plane, &inode->data, buf, n, off);
+	inode_end_access(inode);
+	return got;
+}
+
+/* What follows from a change of the bytes. */
+static void written_locked(struct inode *inode, unsigned flags) REQUIRES(inode->lock)
+{
+	if (!(flags & FILE_KEEP_TIMES))
+		inode_modified_locked(inode);
+	if (flags & FILE_DROP_SUIDGID)
+		inode_drop_suidgid_locked(inode);
+}
+
+ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *buf, size_t n, uint64_t off,
+		   unsigned flags)
 {
 	ssize_t written = must_be_regular(inode);
 
 	if (written < 0)
 		return written;
 	small_rwlock_wrlock(&inode->lock);
-	written = data_write(&inode->data, mem, buf, n, off);
-	if (written > 0) {
-		if (!(flags & FILE_KEEP_TIMES))
-			inode_modified_locked(inode);
-		if (flags & FILE_DROP_SUIDGID)
-			inode_drop_suidgid_locked(inode);
-	}
+	inode_stay_locked(inode, plane);
+	written = plane->ops->write(plane, &inode->data, buf, n, off);
+	if (written > 0)
+		written_locked(inode, flags);
 	small_rwlock_wrunlock(&inode->lock);
 	return written;
 }
 
-/* Leaves the lock held on success, which the analysis of one function cannot express. */
-int file_begin_read(struct inode *inode) NO_THREAD_SAFETY_ANALYSIS
+void file_lose(struct inode *inode, struct data_plane *plane, uint64_t end)
 {
-	int err = must_be_regular(inode);
+	struct data_look look;
 
-	if (!err)
-		inode_begin_access(inode);
-	return err;
+	small_rwlock_wrlock(&inode->lock);
+	plane->ops->look(plane, &inode->data, &look);
+	if (end > look.size)
+		(void)plane->ops->resize(plane, &inode->data, end); /* takes no room; it may only be too long */
+	inode->starved = true;
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+bool file_is_starved(struct inode *inode, struct data_plane *plane)
+{
+	bool is_starved;
+
+	small_rwlock_rdlock(&inode->lock);
+	is_starved = inode->starved;
+	small_rwlock_rdunlock(&inode->lock);
+	if (!is_starved || !mem_has_room(plane->mem, mem_cost(DATA_PAGE_SIZE)))
+		return is_starved;
+	small_rwlock_wrlock(&inode->lock);
+	inode->starved = false;
+	small_rwlock_wrunlock(&inode->lock);
+	return false;
 }
 
 /* What fallocate(2) is to do: only these make sense, and only together so. */
@@ -56,26 +94,25 @@ static int check_mode(int mode, uint64_t off, uint64_t len)
 	return 0;
 }
 
-static int allocate_locked(struct data *data, struct mem *mem, int mode, uint64_t off, uint64_t len, uint64_t room)
+static int allocate_locked(struct data *data, struct data_plane *plane, int mode, uint64_t off, uint64_t len)
 {
-	int err;
+	struct data_look look;
+	int err = 0;
 
-	/* Asked before anything is done, so that nothing is half done.  What the file has already
-	 * may lie in the range. */
-	if (!(mode & FALLOC_FL_PUNCH_HOLE) && len > room + data->allocated)
-		return -ENOSPC;
-	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
-		data_punch(data, mem, off, len);
-	if (mode & FALLOC_FL_PUNCH_HOLE)
-		return 0;
-	err = data_allocate(data, mem, off, len);
-	if (!err && !(mode & FALLOC_FL_KEEP_SIZE) && off + len > data->size)
-		err = data_resize(data, mem, off + len);
-	return err;
+	/* First what can fail: then nothing is half done. */
+	if (!(mode & FALLOC_FL_PUNCH_HOLE))
+		err = plane->ops->allocate(plane, data, off, len);
+	if (!err && (mode & FALLOC_FL_PUNCH_HOLE))
+		err = plane->ops->punch(plane, data, off, len);
+	if (!err && (mode & FALLOC_FL_ZERO_RANGE))
+		err = plane->ops->zero(plane, data, off, len);
+	if (err || (mode & FALLOC_FL_KEEP_SIZE))
+		return err;
+	plane->ops->look(plane, data, &look);
+	return off + len > look.size ? plane->ops->resize(plane, data, off + len) : 0;
 }
 
-int file_allocate(struct inode *inode, struct mem *mem, int mode, uint64_t off, uint64_t len, uint64_t room,
-		  unsigned flags)
+int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint64_t off, uint64_t len, unsigned flags)
 {
 	int err = must_be_regular(inode);
 
@@ -84,24 +121,83 @@ int file_allocate(struct inode *inode, struct mem *mem, int mode, uint64_t off, 
 	if (err)
 		return err;
 	small_rwlock_wrlock(&inode->lock);
-	err = allocate_locked(&inode->data, mem, mode, off, len, room);
-	if (!err) {
-		inode_modified_locked(inode);
-		if (flags & FILE_DROP_SUIDGID)
-			inode_drop_suidgid_locked(inode);
-	}
+	inode_stay_locked(inode, plane);
+	inode_refresh_locked(inode, plane);
+	err = allocate_locked(&inode->data, plane, mode, off, len);
+	if (!err)
+		written_locked(inode, flags);
 	small_rwlock_wrunlock(&inode->lock);
 	return err;
 }
 
-int64_t file_seek(struct inode *inode, uint64_t off, int whence)
+int64_t file_seek(struct inode *inode, struct data_plane *plane, uint64_t off, int whence)
 {
 	int64_t found = must_be_regular(inode);
 
 	if (found < 0 || (whence != SEEK_DATA && whence != SEEK_HOLE))
 		return -EINVAL;
 	small_rwlock_rdlock(&inode->lock);
-	found = whence == SEEK_DATA ? data_next_data(&inode->data, off) : data_next_hole(&inode->data, off);
+	found = plane->ops->seek(plane, &inode->data, off, whence);
 	small_rwlock_rdunlock(&inode->lock);
 	return found;
+}
+
+/* Both locks, the lower number's first: two copies in opposite directions would wait for each other. */
+static void lock_both(struct inode *a, struct inode *b) NO_THREAD_SAFETY_ANALYSIS
+{
+	if (a->number > b->number) {
+		lock_both(b, a);
+		return;
+	}
+	small_rwlock_wrlock(&a->lock);
+	if (b != a)
+		small_rwlock_wrlock(&b->lock);
+}
+
+static void unlock_both(struct inode *a, struct inode *b) NO_THREAD_SAFETY_ANALYSIS
+{
+	small_rwlock_wrunlock(&a->lock);
+	if (b != a)
+		small_rwlock_wrunlock(&b->lock);
+}
+
+static bool overlap(uint64_t a, uint64_t b, size_t n)
+{
+	return a < b ? b - a < n : a - b < n;
+}
+
+/* Both locks are held. */
+static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
+			   struct data_plane *plane, unsigned flags) NO_THREAD_SAFETY_ANALYSIS
+{
+	ssize_t copied;
+
+	inode_stay_locked(to, plane);
+	copied = plane->ops->copy(plane, &from->data, off, &to->data, to_off, n);
+
+	if (copied > 0)
+		written_locked(to, flags);
+	return copied;
+}
+
+ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
+		  struct data_plane *plane, unsigned flags)
+{
+	ssize_t copied = must_be_regular(from);
+
+	if (copied == 0)
+		copied = must_be_regular(to);
+	if (copied < 0)
+		return copied;
+	if (to_off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - to_off)
+		return -EFBIG;
+	if (from == to && overlap(off, to_off, n))
+		return -EINVAL;
+	/* Reading stamps atime, by a lock of its own. */
+	inode_begin_access(from);
+	inode_end_access(from);
+	lock_both(from, to);
+	copied = copy_locked(from, off, to, to_off, n, plane, flags);
+	unlock_both(from, to);
+	return copied;
 }

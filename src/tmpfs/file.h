@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reading and writing a regular file: the bytes together with the size, times and
- * modes that follow from the access.  Knows inodes and their data; takes
- * the inode's lock.
+ * modes that follow from the access.  Knows inodes and the plane in which their bytes lie;
+ * takes the inode's lock.
+ *
+ * All give -EISDIR for a directory and -EINVAL for what else is no regular file.
  */
 #ifndef TMPFS_FILE_H
 #define TMPFS_FILE_H
@@ -14,23 +16,30 @@ enum file_write_flags {
 	FILE_DROP_SUIDGID = 1 << 1, /* the writer may not keep setuid and setgid */
 };
 
-/* Returns how many bytes were written, or -EFBIG, -ENOMEM, -EISDIR, -EINVAL (no
- * regular file). */
-ssize_t file_write(struct inode *inode, struct mem *mem, const void *buf, size_t n, uint64_t off, unsigned flags);
+/* Returns how many bytes were read, or -errno of the plane's. */
+ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size_t n, uint64_t off);
+
+/* Returns how many bytes were written, or -EFBIG, -ENOSPC, -ENOMEM. */
+ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *buf, size_t n, uint64_t off,
+		   unsigned flags);
 
 /*
- * Starts a read: after 0 the bytes stay as they are, to be found with
- * data_segment(&inode->data), until inode_end_access(), by any thread.
- * Returns -EISDIR or -EINVAL if this is no regular file.
+ * What the kernel had taken from writers and wrote back found no room.  The bytes up to @end are lost, and the
+ * file has holes there: it is as long as the writers were told.  They are told of the loss by close(2) or
+ * fsync(2); to who goes on writing, file_is_starved() is to say that there is no room, as long as there is none.
  */
-int file_begin_read(struct inode *inode);
+void file_lose(struct inode *inode, struct data_plane *plane, uint64_t end);
+bool file_is_starved(struct inode *inode, struct data_plane *plane);
 
-/* fallocate(2): @mode is 0 or FALLOC_FL_*.  At most @room bytes more may be taken for it.
- * Returns 0, -EOPNOTSUPP, -EFBIG, -ENOSPC, -ENOMEM, -EISDIR, -EINVAL. */
-int file_allocate(struct inode *inode, struct mem *mem, int mode, uint64_t off, uint64_t len, uint64_t room,
-		  unsigned flags);
+/* fallocate(2): @mode is 0 or FALLOC_FL_*.  Returns 0, -EOPNOTSUPP, -EFBIG, -ENOSPC, -ENOMEM. */
+int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint64_t off, uint64_t len, unsigned flags);
 
-/* SEEK_DATA and SEEK_HOLE.  Returns the offset, -ENXIO, or -EINVAL. */
-int64_t file_seek(struct inode *inode, uint64_t off, int whence);
+/* SEEK_DATA and SEEK_HOLE.  Returns the offset, or -ENXIO. */
+int64_t file_seek(struct inode *inode, struct data_plane *plane, uint64_t off, int whence);
+
+/* copy_file_range(2).  Returns how many bytes were copied, or -EFBIG, -ENOSPC, -ENOMEM, -EINVAL
+ * for ranges of one file that overlap. */
+ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
+		  struct data_plane *plane, unsigned flags);
 
 #endif

@@ -13,7 +13,7 @@
 /* What a directory's size grows by with each entry, as in the kernel's tmpfs. */
 #define ENTRY_SIZE 20
 
-_Static_assert(sizeof(struct inode) <= 136, "a file's share of 200 bytes, see docs/design.md");
+_Static_assert(sizeof(struct inode) <= 128, "a file's share of 200 bytes, see docs/design.md");
 
 void inode_now(struct timespec *now)
 {
@@ -47,7 +47,6 @@ void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner 
 {
 	inode->number = number;
 	atomic_init(&inode->refs, 1);
-	atomic_init(&inode->opens, 0);
 	small_rwlock_init(&inode->lock);
 	inode->type = (uint8_t)IFTODT(mode);
 	inode->permissions = (uint16_t)(mode & PERMISSIONS);
@@ -58,27 +57,20 @@ void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner 
 	inode->atime = inode->mtime = inode->ctime = inode->btime;
 }
 
-void inode_done(struct inode *inode, struct mem *mem)
-{
-	switch (inode->type) {
-	case DT_REG:
-		data_clear(&inode->data, mem);
-		break;
-	case DT_DIR:
-		dir_done(&inode->dir, mem);
-		break;
-	case DT_LNK:
-		mem_free(mem, inode->symlink.target, inode->symlink.len + 1);
-		break;
-	default:
-		break;
-	}
-}
-
 /* ------------------------------------------------------------------------ */
 /* Attributes                                                                */
 
-void inode_stat_locked(const struct inode *inode, struct stat *st)
+static void stat_data(const struct inode *inode, struct data_plane *plane, struct stat *st) REQUIRES_SHARED(inode->lock)
+{
+	struct data_look look;
+
+	plane->ops->look(plane, &inode->data, &look);
+	st->st_size = (off_t)look.size;
+	st->st_blocks = (blkcnt_t)((look.allocated + 511) / 512);
+}
+
+static void stat_locked(const struct inode *inode, struct data_plane *plane, struct stat *st)
+	REQUIRES_SHARED(inode->lock)
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = inode->number;
@@ -92,11 +84,10 @@ void inode_stat_locked(const struct inode *inode, struct stat *st)
 	st->st_ctim = timespec_of(inode->ctime);
 	switch (inode->type) {
 	case DT_REG:
-		st->st_size = (off_t)inode->data.size;
-		st->st_blocks = (blkcnt_t)((inode->data.allocated + 511) / 512);
+		stat_data(inode, plane, st);
 		break;
 	case DT_DIR:
-		st->st_size = (off_t)((inode->entries + 2) * ENTRY_SIZE);
+		st->st_size = (off_t)(((inode->is_leaving ? 0 : inode->entries) + 2) * ENTRY_SIZE);
 		break;
 	case DT_LNK:
 		st->st_size = (off_t)inode->symlink.len;
@@ -110,10 +101,45 @@ void inode_stat_locked(const struct inode *inode, struct stat *st)
 	}
 }
 
-void inode_stat(struct inode *inode, struct stat *st, struct timespec *btime)
+static void take_later(struct stamp *mine, const struct timespec *seen)
+{
+	struct stamp stamp = stamp_of(seen);
+
+	if (is_later(stamp, *mine))
+		*mine = stamp;
+}
+
+void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
+{
+	struct data_look look;
+
+	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+		return;
+	plane->ops->refresh(plane, &inode->data);
+	plane->ops->look(plane, &inode->data, &look);
+	take_later(&inode->atime, &look.atime);
+	take_later(&inode->mtime, &look.mtime);
+	take_later(&inode->ctime, &look.ctime);
+	if (look.is_setid_lost)
+		inode_drop_suidgid_locked(inode);
+}
+
+/* Takes the lock for reading, with nothing stale. */
+static void rdlock_fresh(struct inode *inode, struct data_plane *plane) ACQUIRE_SHARED(inode->lock)
 {
 	small_rwlock_rdlock(&inode->lock);
-	inode_stat_locked(inode, st);
+	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+		return;
+	small_rwlock_rdunlock(&inode->lock);
+	small_rwlock_wrlock(&inode->lock);
+	inode_refresh_locked(inode, plane);
+	small_rwlock_downgrade(&inode->lock);
+}
+
+void inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
+{
+	rdlock_fresh(inode, plane);
+	stat_locked(inode, plane, st);
 	if (btime)
 		*btime = timespec_of(inode->btime);
 	small_rwlock_rdunlock(&inode->lock);
@@ -136,18 +162,19 @@ void inode_modified_locked(struct inode *inode)
 }
 
 /* Returns 0 or why the size cannot be changed. */
-static int change_size(struct inode *inode, struct mem *mem, uint64_t size) REQUIRES(inode->lock)
+static int change_size(struct inode *inode, struct data_plane *plane, uint64_t size) REQUIRES(inode->lock)
 {
-	bool differs;
+	struct data_look look;
 	int err;
 
 	if (!inode_is_regular(inode))
 		return inode_is_dir(inode) ? -EISDIR : -EINVAL;
-	differs = size != inode->data.size;
-	err = data_resize(&inode->data, mem, size);
+	inode_stay_locked(inode, plane);
+	plane->ops->look(plane, &inode->data, &look);
+	err = plane->ops->resize(plane, &inode->data, size);
 	if (err)
 		return err;
-	if (differs)
+	if (size != look.size)
 		inode_modified_locked(inode);
 	return 0;
 }
@@ -162,22 +189,27 @@ static void change_owner(struct inode *inode, const struct inode_change *change)
 	inode_drop_suidgid_locked(inode);
 }
 
-static void change_times(struct inode *inode, const struct inode_change *change) REQUIRES(inode->lock)
+static void change_times(struct inode *inode, struct data_plane *plane, const struct inode_change *change)
+	REQUIRES(inode->lock)
 {
 	if (change->set & INODE_SET_ATIME)
 		inode->atime = stamp_of(&change->atime);
 	if (change->set & INODE_SET_MTIME)
 		inode->mtime = stamp_of(&change->mtime);
 	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : stamp_now();
+	if ((change->set & (INODE_SET_ATIME | INODE_SET_MTIME)) && inode_is_regular(inode) && plane->ops->set_times)
+		plane->ops->set_times(plane, &inode->data,
+				      (struct timespec[2]){timespec_of(inode->atime), timespec_of(inode->mtime)});
 }
 
-int inode_change(struct inode *inode, struct mem *mem, const struct inode_change *change, struct stat *after)
+int inode_change(struct inode *inode, struct data_plane *plane, const struct inode_change *change, struct stat *after)
 {
 	int err = 0;
 
 	small_rwlock_wrlock(&inode->lock);
+	inode_refresh_locked(inode, plane);
 	if (change->set & INODE_SET_SIZE)
-		err = change_size(inode, mem, change->size);
+		err = change_size(inode, plane, change->size);
 	if (err)
 		goto unlock;
 	if (change->set & (INODE_SET_UID | INODE_SET_GID))
@@ -187,8 +219,9 @@ int inode_change(struct inode *inode, struct mem *mem, const struct inode_change
 	if (change->set & INODE_SET_MODE)
 		inode->permissions = (uint16_t)(change->mode & PERMISSIONS);
 	if (change->set)
-		change_times(inode, change);
-	inode_stat_locked(inode, after);
+		change_times(inode, plane, change);
+	inode_refresh_locked(inode, plane); /* the new size may only now be known */
+	stat_locked(inode, plane, after);
 unlock:
 	small_rwlock_wrunlock(&inode->lock);
 	return err;
@@ -203,6 +236,65 @@ void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner)
 			*mode |= S_ISGID;
 	}
 	small_rwlock_rdunlock(&dir->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Going                                                                     */
+
+/* What goes with @inode, its names aside. */
+static uint64_t cost_of(const struct inode *inode, struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+{
+	struct data_look look = {0};
+
+	if (inode_is_regular(inode))
+		plane->ops->look(plane, &inode->data, &look);
+	return mem_cost(sizeof(*inode)) + look.allocated;
+}
+
+void inode_leave(struct inode *inode, struct data_plane *plane)
+{
+	small_rwlock_wrlock(&inode->lock);
+	if (inode->links == 0 && !(inode_is_regular(inode) && data_is_open(plane, &inode->data))) {
+		inode_refresh_locked(inode, plane);
+		inode->left = mem_leave(plane->mem, cost_of(inode, plane));
+		inode->is_leaving = inode->left != 0;
+	}
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+void inode_stay_locked(struct inode *inode, struct data_plane *plane)
+{
+	if (!inode->is_leaving)
+		return;
+	mem_stay(plane->mem, inode->left, cost_of(inode, plane));
+	inode->is_leaving = false;
+	inode->left = 0;
+}
+
+static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)
+{
+	switch (inode->type) {
+	case DT_REG:
+		plane->ops->clear(plane, &inode->data);
+		break;
+	case DT_DIR:
+		dir_done(&inode->dir, plane->mem);
+		break;
+	case DT_LNK:
+		mem_free(plane->mem, inode->symlink.target, inode->symlink.len + 1);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Nobody else has the inode any more. */
+void inode_free(struct inode *inode, struct data_plane *plane) NO_THREAD_SAFETY_ANALYSIS
+{
+	mem_gone_begin(plane->mem, inode->is_leaving ? inode->left : 0, cost_of(inode, plane));
+	free_contents(inode, plane);
+	mem_free(plane->mem, inode, sizeof(*inode));
+	mem_gone_end(plane->mem);
 }
 
 /* ------------------------------------------------------------------------ */

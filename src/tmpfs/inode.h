@@ -41,12 +41,17 @@ struct inode {
 	/* How often it is referred to: by names, opens, the kernel's lookups, and
 	 * requests under way.  The last one frees it (tree_put()). */
 	_Atomic uint64_t refs;
-	_Atomic uint32_t opens; /* of refs */
-	struct small_rwlock lock; /* taken after the tree's; one at a time */
+	union { /* guarded by lock */
+		uint32_t entries; /* directory: as many as dir has, for who holds only this lock */
+		uint32_t left; /* is_leaving: see mem_leave(); a directory has no entries then */
+	};
+	struct small_rwlock lock; /* taken after the tree's; where two are needed, the lower number's first */
 	uint8_t type; /* fixed: the top bits of st_mode, DT_REG ... */
 
 	/* guarded by lock */
-	bool unnamed; /* made without a name, and has none yet */
+	bool unnamed : 1; /* made without a name, and has none yet */
+	bool starved : 1; /* what the kernel wrote back found no room: see file_lose() */
+	bool is_leaving : 1;
 	uint16_t permissions; /* the low 12 bits of st_mode */
 	uid_t uid;
 	gid_t gid;
@@ -55,10 +60,7 @@ struct inode {
 	struct stamp btime; /* fixed */
 	union {
 		struct data data; /* regular file */
-		struct {
-			struct dir dir; /* guarded by the lock of the tree */
-			uint32_t entries; /* as many as dir has, for who holds only the inode's lock */
-		};
+		struct dir dir; /* guarded by the lock of the tree */
 		struct symlink symlink; /* fixed */
 		dev_t rdev; /* fixed; devices */
 	};
@@ -88,8 +90,8 @@ struct inode_change {
 /* Fills in @inode, which is all zero.  links is 1, or 2 for a directory. */
 void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner owner);
 
-/* Frees the contents. */
-void inode_done(struct inode *inode, struct mem *mem);
+/* Frees the contents, and the inode. */
+void inode_free(struct inode *inode, struct data_plane *plane);
 
 /* The time that all stamps are made of: the clock by which the kernel stamps what it writes
  * for us, as two clocks would let time run backwards. */
@@ -111,14 +113,14 @@ static inline mode_t inode_type(const struct inode *inode)
 }
 
 /* The attributes; @btime may be NULL. */
-void inode_stat(struct inode *inode, struct stat *st, struct timespec *btime);
+void inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime);
 
-/* As inode_stat(), with the lock held. */
-void inode_stat_locked(const struct inode *inode, struct stat *st) REQUIRES_SHARED(inode->lock);
+/* Takes over what happened to the bytes without us. */
+void inode_refresh_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 
 /* Makes all changes or none, and shows the attributes after them.
  * Returns 0, -EFBIG, or -EINVAL for the size of what is no regular file, -EISDIR of a directory. */
-int inode_change(struct inode *inode, struct mem *mem, const struct inode_change *change, struct stat *after);
+int inode_change(struct inode *inode, struct data_plane *plane, const struct inode_change *change, struct stat *after);
 
 /* A name of the directory was added, removed or exchanged: @entries and @subdirs say by how much
  * their numbers change. */
@@ -127,6 +129,11 @@ void inode_dir_changed(struct inode *dir, int entries, int subdirs);
 /* A name of @inode was removed (-1), moved (0), or given (1) where that cannot fail.
  * A directory without its name has no links. */
 void inode_links_changed(struct inode *inode, int by);
+
+/* If the last name was removed, and nobody is known to use the inode, it is about to go: what it costs does
+ * not count for a moment.  It stays after all when its bytes change. */
+void inode_leave(struct inode *inode, struct data_plane *plane);
+void inode_stay_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 
 /* Like inode_links_changed(inode, 1), unless there are too many (-EMLINK), or the
  * last name was removed (-ENOENT). */

@@ -55,7 +55,6 @@ void itable_init(struct itable *itable)
 		small_rwlock_init(&itable->shards[i].lock);
 		itable->shards[i].table = (struct table){0};
 	}
-	atomic_init(&itable->count, 0);
 }
 
 void itable_drain(struct itable *itable, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg)
@@ -64,7 +63,6 @@ void itable_drain(struct itable *itable, struct mem *mem, void (*drop)(struct ta
 
 	for (i = 0; i < ITABLE_SHARDS; i++)
 		table_drain(&itable->shards[i].table, mem, drop, arg);
-	atomic_store(&itable->count, 0);
 }
 
 int itable_add(struct itable *itable, struct mem *mem, struct inode *inode)
@@ -77,8 +75,6 @@ int itable_add(struct itable *itable, struct mem *mem, struct inode *inode)
 	if (!err)
 		table_insert(&shard->table, mem, &inode->link, hash_of_link);
 	small_rwlock_wrunlock(&shard->lock);
-	if (!err)
-		atomic_fetch_add_explicit(&itable->count, 1, memory_order_relaxed);
 	return err;
 }
 
@@ -106,11 +102,5 @@ bool itable_unref(struct itable *itable, struct mem *mem, struct inode *inode, u
 	small_rwlock_wrlock(&shard->lock);
 	table_remove(&shard->table, mem, find(shard, inode->number));
 	small_rwlock_wrunlock(&shard->lock);
-	atomic_fetch_sub_explicit(&itable->count, 1, memory_order_relaxed);
 	return true;
-}
-
-uint64_t itable_count(const struct itable *itable)
-{
-	return atomic_load_explicit(&itable->count, memory_order_relaxed);
 }

@@ -27,7 +27,6 @@ struct itable_shard {
 
 struct itable {
 	struct itable_shard shards[ITABLE_SHARDS];
-	_Atomic uint64_t count;
 };
 
 void itable_init(struct itable *itable);
@@ -44,7 +43,5 @@ struct inode *itable_get(struct itable *itable, uint64_t number);
 /* Gives @n references back.  Returns true if they were the last: the inode is then
  * in the table no more, and the caller's to free. */
 bool itable_unref(struct itable *itable, struct mem *mem, struct inode *inode, uint64_t n);
-
-uint64_t itable_count(const struct itable *itable);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The tmpfs program: command line to configuration to llfuse_run(). */
+#include "limits.h"
 #include "ops.h"
 
 #include <stddef.h>
@@ -7,16 +8,25 @@
 #include <unistd.h>
 
 #define PROGRAM "tmpfs"
-/* Where the machine does not say how much memory it has. */
-#define SIZE_FALLBACK ((uint64_t)1 << 30)
 
 struct options {
 	mode_t mode;
 	uint64_t uid;
 	uint64_t gid;
+	char *size;
+	char *nr_blocks;
+	char *nr_inodes;
+	bool no_writeback;
 };
 
 static const struct llfuse_option option_table[] = {
+	{"size", LLFUSE_OPTION_STRING, offsetof(struct options, size), "SIZE",
+	 "bytes for everything: 64m, 1g, 25% of the memory (50%); 0: no limit"},
+	{"nr_blocks", LLFUSE_OPTION_STRING, offsetof(struct options, nr_blocks), "N", "the same, in pages of 4 KiB"},
+	{"nr_inodes", LLFUSE_OPTION_STRING, offsetof(struct options, nr_inodes), "N",
+	 "files of all types (one for each page of half the memory); 0: no limit"},
+	{"no_writeback", LLFUSE_OPTION_FLAG, offsetof(struct options, no_writeback), NULL,
+	 "each write comes here at once: slower, and exact"},
 	{"mode", LLFUSE_OPTION_MODE, offsetof(struct options, mode), "OCT", "permissions of the root (0755)"},
 	{"uid", LLFUSE_OPTION_UINT, offsetof(struct options, uid), "N", "owner of the root (who mounts)"},
 	{"gid", LLFUSE_OPTION_UINT, offsetof(struct options, gid), "N", "group of the root (who mounts)"},
@@ -29,6 +39,20 @@ static const struct llfuse_program program = {
 	.options = option_table,
 };
 
+/* What the options come to. */
+struct settings {
+	mode_t mode;
+	struct owner owner;
+	struct tree_limits limits;
+	bool writeback;
+};
+
+static bool refuse(const char *what, const char *value, const char *why)
+{
+	llfuse_complain(PROGRAM, "%s=%s: %s", what, value, why);
+	return false;
+}
+
 /* The last number means "leave it" to chown(2), and is nobody's. */
 static bool is_id(const char *what, uint64_t id)
 {
@@ -38,29 +62,52 @@ static bool is_id(const char *what, uint64_t id)
 	return false;
 }
 
-static bool options_are_valid(const struct options *options)
+static bool settle_size(const struct options *options, uint64_t *size)
 {
-	return is_id("uid", options->uid) && is_id("gid", options->gid);
+	uint64_t blocks;
+
+	*size = limits_default_size();
+	if (options->size && options->nr_blocks)
+		return refuse("nr_blocks", options->nr_blocks, "size is given as well");
+	if (options->size && !limits_parse_size(options->size, limits_ram(), size))
+		return refuse("size", options->size, "not a size (such as 64m, 1g or 50%)");
+	if (!options->nr_blocks)
+		return true;
+	if (!limits_parse_count(options->nr_blocks, &blocks) ||
+	    (blocks != LIMITS_NONE && blocks > INT64_MAX / DATA_PAGE_SIZE))
+		return refuse("nr_blocks", options->nr_blocks, "not a number (such as 1000 or 64k)");
+	*size = blocks == LIMITS_NONE ? LIMITS_NONE : blocks * DATA_PAGE_SIZE;
+	return true;
 }
 
-/* Half of the machine's memory, as the kernel's tmpfs. */
-static uint64_t default_size(void)
+static bool settle_inodes(const struct options *options, uint64_t *inodes)
 {
-	long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+	*inodes = limits_default_inodes();
+	if (options->nr_inodes && !limits_parse_count(options->nr_inodes, inodes))
+		return refuse("nr_inodes", options->nr_inodes, "not a number (such as 1000 or 64k)");
+	return true;
+}
 
-	return pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size / 2 : SIZE_FALLBACK;
+/* Returns false, with the reason told, if the options make no sense. */
+static bool settle(const struct options *options, struct settings *settings)
+{
+	if (!is_id("uid", options->uid) || !is_id("gid", options->gid))
+		return false;
+	settings->mode = options->mode;
+	settings->writeback = !options->no_writeback;
+	settings->owner = (struct owner){.uid = (uid_t)options->uid, .gid = (gid_t)options->gid};
+	return settle_size(options, &settings->limits.size) && settle_inodes(options, &settings->limits.inodes);
 }
 
 /* Returns the exit status. */
-static int mount_and_run(struct llfuse_config *config, const struct options *options)
+static int mount_and_run(struct llfuse_config *config, const struct settings *settings)
 {
-	const struct owner owner = {.uid = (uid_t)options->uid, .gid = (gid_t)options->gid};
-	struct tmpfs fs = {0};
+	struct tmpfs fs = {.writeback = settings->writeback};
 	int err, status;
 
 	if (!config->fsname)
 		config->fsname = PROGRAM;
-	err = tree_new(options->mode, owner, default_size(), &fs.tree);
+	err = tree_new(settings->mode, settings->owner, &settings->limits, &fs.tree);
 	if (err) {
 		llfuse_complain(PROGRAM, "%s", strerror(-err));
 		return 1;
@@ -74,11 +121,12 @@ int main(int argc, char **argv)
 {
 	struct options options = {.mode = 0755, .uid = getuid(), .gid = getgid()};
 	struct llfuse_command command;
+	struct settings settings;
 	int status;
 
 	status = llfuse_command_parse(&command, &program, argc, argv, &options);
 	if (status < 0)
-		status = options_are_valid(&options) ? mount_and_run(&command.config, &options) : 2;
+		status = settle(&options, &settings) ? mount_and_run(&command.config, &settings) : 2;
 	llfuse_command_free(&command);
 	return status;
 }

@@ -1,86 +1,494 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory of one mount, counted.  See mem.h. */
+/* What one mount may take, counted and limited.  See mem.h. */
 #include "mem.h"
 
+#include <assert.h>
+#include <errno.h>
 #include <malloc.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 /* How much must have been freed before the heap is searched for whole free pages. */
-#define TRIM_WORTH ((size_t)64 << 20)
+#define TRIM_WORTH ((uint64_t)64 << 20)
+
+#define PAGE ((uint64_t)4096)
+/* A grant grows and shrinks in steps of a thousandth of the size, within these bounds: a step asks
+ * the kernel, and what is granted and not used is lost to the share. */
+#define STEPS 1024
+#define STEP_MAX ((uint64_t)1 << 20)
+
+/* AddressSanitizer knows malloc's blocks, and not ours. */
+#if defined(__SANITIZE_ADDRESS__)
+#define USE_SLAB false
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define USE_SLAB false
+#endif
+#endif
+#ifndef USE_SLAB
+#define USE_SLAB true
+#endif
+
+/* ------------------------------------------------------------------------ */
+/* Grants                                                                    */
+
+static uint64_t round_up(uint64_t n, uint64_t step)
+{
+	return n > UINT64_MAX - step ? n : (n + step - 1) / step * step;
+}
+
+static uint64_t step_of(uint64_t max)
+{
+	uint64_t step = round_up(max / STEPS, PAGE);
+
+	if (step < PAGE)
+		return PAGE;
+	return step < STEP_MAX ? step : STEP_MAX;
+}
+
+/* Both sides of a race between a charge and a grant that shrinks look at what the other one
+ * wrote, so that one of them sees it: sequentially consistent. */
+static bool is_within_grant(const struct mem *mem)
+{
+	return atomic_load(&mem->used) <= atomic_load(&mem->granted);
+}
+
+/* A charge that cannot be had is not tried: others would see it in used for a moment, and fail. */
+static bool fits(const struct mem *mem, uint64_t n)
+{
+	uint64_t used = atomic_load(&mem->used), granted = atomic_load(&mem->granted);
+
+	return used <= granted && n <= granted - used;
+}
+
+/* Lets granted be @granted, unless more is in use. */
+static bool shrink_grant_locked(struct mem *mem, uint64_t granted)
+{
+	uint64_t before = atomic_exchange(&mem->granted, granted);
+
+	if (is_within_grant(mem))
+		return true;
+	atomic_store(&mem->granted, before);
+	return false;
+}
+
+/* Makes @granted the grant, at the cost of the share. */
+static bool grow_grant_locked(struct mem *mem, uint64_t granted)
+{
+	if (granted > mem_max(mem) || mem->share.resize(mem->share.arg, mem_max(mem) - granted))
+		return false;
+	atomic_store(&mem->granted, granted);
+	return true;
+}
+
+/* Makes room for @n bytes more.  Returns false if there is none. */
+static bool grow_grant(struct mem *mem, uint64_t n)
+{
+	uint64_t need, used;
+	bool is_enough;
+
+	pthread_mutex_lock(&mem->lock);
+	used = atomic_load(&mem->used);
+	need = n > UINT64_MAX - used ? UINT64_MAX : used + n;
+	is_enough = fits(mem, n);
+	if (!is_enough && mem->share.resize)
+		is_enough = grow_grant_locked(mem, round_up(need, step_of(mem_max(mem)))) ||
+			    grow_grant_locked(mem, round_up(need, PAGE));
+	pthread_mutex_unlock(&mem->lock);
+	return is_enough;
+}
+
+/* Gives whole steps of the grant that are not used to the share; one is kept for what comes next. */
+static void give_to_share(struct mem *mem)
+{
+	uint64_t step, keep;
+
+	if (!mem->share.resize)
+		return;
+	pthread_mutex_lock(&mem->lock);
+	step = step_of(mem_max(mem));
+	keep = round_up(atomic_load(&mem->used), step);
+	if (keep < mem_max(mem) && keep + step < atomic_load(&mem->granted) && shrink_grant_locked(mem, keep))
+		(void)mem->share.resize(mem->share.arg, mem_max(mem) - keep); /* more than it had: cannot fail */
+	pthread_mutex_unlock(&mem->lock);
+}
+
+/* Of the calling thread: charged already, and not yet taken; and not charged any more, and not yet freed. */
+static _Thread_local uint64_t prepaid, refunded;
+
+static bool try_charge(struct mem *mem, uint64_t n)
+{
+	if (!fits(mem, n))
+		return false;
+	atomic_fetch_add(&mem->used, n);
+	if (is_within_grant(mem))
+		return true;
+	atomic_fetch_sub(&mem->used, n);
+	return false;
+}
+
+int mem_charge(struct mem *mem, uint64_t n)
+{
+	if (n <= prepaid) {
+		prepaid -= n;
+		return 0;
+	}
+	while (!try_charge(mem, n))
+		if (!grow_grant(mem, n))
+			return -ENOSPC;
+	return 0;
+}
+
+void mem_uncharge(struct mem *mem, uint64_t n)
+{
+	uint64_t already = n < refunded ? n : refunded;
+
+	refunded -= already;
+	if (n > already)
+		atomic_fetch_sub(&mem->used, n - already);
+}
+
+bool mem_has_room(const struct mem *mem, uint64_t n)
+{
+	return fits(mem, n);
+}
+
+int mem_prepay(struct mem *mem, uint64_t n)
+{
+	int err;
+
+	assert(prepaid == 0); /* one at a time */
+	err = mem_charge(mem, n);
+	if (!err)
+		prepaid = n;
+	return err;
+}
+
+void mem_prepay_end(struct mem *mem)
+{
+	mem_uncharge(mem, prepaid);
+	prepaid = 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Inodes                                                                    */
+
+int mem_take_inode(struct mem *mem)
+{
+	uint64_t inodes = atomic_load(&mem->inodes);
+
+	while (inodes < atomic_load(&mem->inodes_max))
+		if (atomic_compare_exchange_weak(&mem->inodes, &inodes, inodes + 1))
+			return 0;
+	return -ENOSPC;
+}
+
+void mem_give_inode(struct mem *mem)
+{
+	atomic_fetch_sub(&mem->inodes, 1);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Leaving                                                                   */
+
+/* Never 0. */
+static uint32_t now_s(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* fails only for an unknown clock */
+	return (uint32_t)now.tv_sec + 1;
+}
+
+static void count_again(struct mem *mem, const struct leaving_amount *back)
+{
+	atomic_fetch_add(&mem->used, back->bytes);
+	atomic_fetch_add(&mem->inodes, back->inodes);
+}
+
+static void expire_locked(struct mem *mem, uint32_t now)
+{
+	struct leaving_amount back;
+
+	leaving_expire(&mem->leaving, now, &back);
+	count_again(mem, &back);
+}
+
+uint32_t mem_leave(struct mem *mem, uint64_t bytes)
+{
+	uint32_t now = now_s();
+
+	pthread_mutex_lock(&mem->lock);
+	expire_locked(mem, now);
+	if (leaving_add(&mem->leaving, now, bytes)) {
+		atomic_fetch_sub(&mem->used, bytes);
+		atomic_fetch_sub(&mem->inodes, 1);
+		atomic_store_explicit(&mem->leaving_since, now, memory_order_relaxed);
+	} else {
+		now = 0;
+	}
+	pthread_mutex_unlock(&mem->lock);
+	return now;
+}
+
+void mem_stay(struct mem *mem, uint32_t left, uint64_t bytes)
+{
+	pthread_mutex_lock(&mem->lock);
+	if (leaving_remove(&mem->leaving, left, bytes))
+		count_again(mem, &(struct leaving_amount){.bytes = bytes, .inodes = 1});
+	pthread_mutex_unlock(&mem->lock);
+}
+
+void mem_gone_begin(struct mem *mem, uint32_t left, uint64_t bytes)
+{
+	bool is_left;
+
+	if (left == 0) {
+		mem_give_inode(mem);
+		return;
+	}
+	pthread_mutex_lock(&mem->lock);
+	is_left = leaving_remove(&mem->leaving, left, bytes);
+	pthread_mutex_unlock(&mem->lock);
+	if (is_left)
+		refunded = bytes;
+	else
+		mem_give_inode(mem);
+}
+
+void mem_gone_end(struct mem *mem)
+{
+	/* Less was freed than had left: it had been freed before. */
+	atomic_fetch_add(&mem->used, refunded);
+	refunded = 0;
+}
+
+/* What left and is still there counts again. */
+static void settle_leaving(struct mem *mem)
+{
+	uint32_t since = atomic_load_explicit(&mem->leaving_since, memory_order_relaxed), now;
+
+	if (since == 0)
+		return;
+	now = now_s();
+	if (now - since <= LEAVING_SECONDS)
+		return;
+	pthread_mutex_lock(&mem->lock);
+	expire_locked(mem, now);
+	atomic_compare_exchange_strong(&mem->leaving_since, &since, 0);
+	pthread_mutex_unlock(&mem->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life and limits                                                           */
+
+void mem_init(struct mem *mem, uint64_t max, uint64_t inodes_max)
+{
+	memset(mem, 0, sizeof(*mem));
+	slab_init(&mem->slab);
+	atomic_init(&mem->inodes_max, inodes_max);
+	(void)pthread_mutex_init(&mem->lock, NULL); /* never fails for the default kind */
+	atomic_init(&mem->max, max);
+	atomic_init(&mem->granted, max);
+}
+
+void mem_done(struct mem *mem)
+{
+	slab_done(&mem->slab);
+	(void)pthread_mutex_destroy(&mem->lock);
+}
+
+int mem_set_share(struct mem *mem, const struct mem_share *share)
+{
+	uint64_t granted;
+	int err = -ENOSPC;
+
+	pthread_mutex_lock(&mem->lock);
+	granted = round_up(atomic_load(&mem->used), step_of(mem_max(mem)));
+	if (granted <= mem_max(mem))
+		err = share->resize(share->arg, mem_max(mem) - granted);
+	if (!err) {
+		mem->share = *share;
+		atomic_store(&mem->granted, granted);
+	}
+	pthread_mutex_unlock(&mem->lock);
+	return err;
+}
+
+/* With a share, the grant is made as small as it can be, and the share gets the rest. */
+static int divide_locked(struct mem *mem, uint64_t max)
+{
+	uint64_t before = atomic_load(&mem->granted);
+	uint64_t granted = round_up(atomic_load(&mem->used), PAGE);
+
+	if (granted > max || (granted < before && !shrink_grant_locked(mem, granted)))
+		return -EBUSY;
+	if (mem->share.resize(mem->share.arg, max - atomic_load(&mem->granted))) {
+		atomic_store(&mem->granted, before);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int set_size_locked(struct mem *mem, uint64_t max)
+{
+	int err = 0;
+
+	if (mem->share.resize)
+		err = divide_locked(mem, max);
+	else if (!shrink_grant_locked(mem, max))
+		err = -EBUSY;
+	if (!err)
+		atomic_store(&mem->max, max);
+	return err;
+}
+
+int mem_set_max(struct mem *mem, uint64_t max, uint64_t inodes_max)
+{
+	uint64_t before;
+	int err;
+
+	pthread_mutex_lock(&mem->lock);
+	before = atomic_exchange(&mem->inodes_max, inodes_max);
+	err = atomic_load(&mem->inodes) > inodes_max ? -EBUSY : set_size_locked(mem, max);
+	if (err)
+		atomic_store(&mem->inodes_max, before);
+	pthread_mutex_unlock(&mem->lock);
+	return err;
+}
+
+uint64_t mem_used(const struct mem *mem)
+{
+	return atomic_load_explicit(&mem->used, memory_order_relaxed);
+}
+
+uint64_t mem_granted(const struct mem *mem)
+{
+	return atomic_load_explicit(&mem->granted, memory_order_relaxed);
+}
+
+uint64_t mem_max(const struct mem *mem)
+{
+	return atomic_load_explicit(&mem->max, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Blocks                                                                    */
 
 /* What glibc takes for a block: a word before it, in steps of 16, at least 32. */
-static size_t cost_of(size_t size)
+static uint64_t heap_cost(size_t size)
 {
 	size_t cost = (size + sizeof(size_t) + 15) & ~(size_t)15;
 
 	return cost < 32 ? 32 : cost;
 }
 
-static int fails_now(struct mem *mem)
+uint64_t mem_cost(size_t size)
+{
+	return size <= SLAB_BLOCK_MAX ? slab_cost(size) : heap_cost(size);
+}
+
+static bool fails_now(struct mem *mem)
 {
 	if (atomic_load_explicit(&mem->fail_in, memory_order_relaxed) == 0)
-		return 0;
+		return false;
 	return atomic_fetch_sub(&mem->fail_in, 1) == 1;
 }
 
-static void count_in(struct mem *mem, size_t size)
+static void count_heap(struct mem *mem, size_t size)
 {
-	size_t cost = cost_of(size);
-	size_t used = atomic_fetch_add_explicit(&mem->used, cost, memory_order_relaxed) + cost;
+	uint64_t heap = atomic_fetch_add_explicit(&mem->heap, heap_cost(size), memory_order_relaxed) + heap_cost(size);
 
 	/* A lost race only makes a trim come a little later. */
-	if (used > atomic_load_explicit(&mem->high, memory_order_relaxed))
-		atomic_store_explicit(&mem->high, used, memory_order_relaxed);
+	if (heap > atomic_load_explicit(&mem->heap_high, memory_order_relaxed))
+		atomic_store_explicit(&mem->heap_high, heap, memory_order_relaxed);
 }
 
-void mem_init(struct mem *mem)
+static void *take(struct mem *mem, size_t size, bool is_zeroed)
 {
-	atomic_init(&mem->used, 0);
-	atomic_init(&mem->high, 0);
-	atomic_init(&mem->fail_in, 0);
+	void *block;
+
+	if (USE_SLAB && size <= SLAB_BLOCK_MAX) {
+		block = slab_alloc(&mem->slab, size);
+		return block && is_zeroed ? memset(block, 0, size) : block;
+	}
+	block = is_zeroed ? calloc(1, size) : malloc(size);
+	if (block)
+		count_heap(mem, size);
+	return block;
+}
+
+static void *alloc(struct mem *mem, size_t size, bool is_zeroed)
+{
+	void *block;
+	int err;
+
+	if (fails_now(mem)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	err = mem_charge(mem, mem_cost(size));
+	if (err) {
+		errno = -err;
+		return NULL;
+	}
+	block = take(mem, size, is_zeroed);
+	if (!block)
+		mem_uncharge(mem, mem_cost(size));
+	return block;
 }
 
 void *mem_alloc(struct mem *mem, size_t size)
 {
-	void *block = fails_now(mem) ? NULL : malloc(size);
-
-	if (block)
-		count_in(mem, size);
-	return block;
+	return alloc(mem, size, false);
 }
 
 void *mem_zalloc(struct mem *mem, size_t size)
 {
-	void *block = fails_now(mem) ? NULL : calloc(1, size);
-
-	if (block)
-		count_in(mem, size);
-	return block;
+	return alloc(mem, size, true);
 }
 
 void mem_free(struct mem *mem, void *block, size_t size)
 {
 	if (!block)
 		return;
-	atomic_fetch_sub_explicit(&mem->used, cost_of(size), memory_order_relaxed);
-	free(block);
+	if (USE_SLAB && size <= SLAB_BLOCK_MAX) {
+		slab_free(&mem->slab, block, size);
+	} else {
+		free(block);
+		atomic_fetch_sub_explicit(&mem->heap, heap_cost(size), memory_order_relaxed);
+	}
+	mem_uncharge(mem, mem_cost(size));
 }
 
-size_t mem_used(const struct mem *mem)
+static void trim_heap(struct mem *mem)
 {
-	return atomic_load_explicit(&mem->used, memory_order_relaxed);
-}
+	uint64_t heap = atomic_load_explicit(&mem->heap, memory_order_relaxed);
+	uint64_t high = atomic_load_explicit(&mem->heap_high, memory_order_relaxed);
 
-void mem_trim(struct mem *mem)
-{
-	size_t used = mem_used(mem);
-	size_t high = atomic_load_explicit(&mem->high, memory_order_relaxed);
-
-	if (high < used || high - used < TRIM_WORTH)
+	if (high < heap || high - heap < TRIM_WORTH)
 		return;
 	/* One thread does it; the others find nothing left to do. */
-	if (atomic_compare_exchange_strong(&mem->high, &high, used))
+	if (atomic_compare_exchange_strong(&mem->heap_high, &high, heap))
 		(void)malloc_trim(0); /* 0 or 1: whether there was something to give */
+}
+
+/* Whether give_to_share() has something to do: looked at without the lock, for it is after each request. */
+static bool has_much_to_give(const struct mem *mem)
+{
+	uint64_t used = mem_used(mem), granted = mem_granted(mem);
+
+	return granted > used && granted != mem_max(mem) && granted - used > 2 * step_of(mem_max(mem));
+}
+
+void mem_settle(struct mem *mem)
+{
+	trim_heap(mem);
+	settle_leaving(mem);
+	if (has_much_to_give(mem))
+		give_to_share(mem);
 }
 
 void mem_fail_nth(struct mem *mem, long nth)

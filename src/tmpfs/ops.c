@@ -6,9 +6,11 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 {
 	struct tmpfs *fs = userdata;
 
-	conn->want |= LLFUSE_CAP_WRITEBACK_CACHE | LLFUSE_CAP_CACHE_SYMLINKS | LLFUSE_CAP_PARALLEL_DIROPS |
-		      LLFUSE_CAP_EXPLICIT_INVAL_DATA | LLFUSE_CAP_HANDLE_KILLPRIV_V2;
-	fs->writeback = conn->capable & LLFUSE_CAP_WRITEBACK_CACHE;
+	fs->writeback = fs->writeback && (conn->capable & LLFUSE_CAP_WRITEBACK_CACHE);
+	if (fs->writeback)
+		conn->want |= LLFUSE_CAP_WRITEBACK_CACHE;
+	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS | LLFUSE_CAP_PARALLEL_DIROPS | LLFUSE_CAP_EXPLICIT_INVAL_DATA |
+		      LLFUSE_CAP_HANDLE_KILLPRIV_V2;
 }
 
 static void op_destroy(void *userdata)
@@ -19,17 +21,18 @@ static void op_destroy(void *userdata)
 	fs->tree = NULL;
 }
 
-void fill_entry(const struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
+void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
 {
 	entry->ino = inode->number;
 	entry->generation = tree->generation;
 	entry->entry_timeout_s = LLFUSE_FOREVER_S;
 	entry->attr_timeout_s = LLFUSE_FOREVER_S;
-	inode_stat(inode, &entry->attr, NULL);
+	inode_stat(inode, &tree->plane, &entry->attr, NULL);
 }
 
 /*
- * Left out on purpose: flush, fsync and fsyncdir, as there is nothing behind this
+ * Left out on purpose: open and opendir, without which the kernel opens by itself, and keeps what it has of
+ * pages and listings, as nobody else changes them; flush, fsync and fsyncdir, as there is nothing behind this
  * memory (the kernel takes the missing handler for success and asks no more); access,
  * as the kernel checks permissions; the locks, which the kernel keeps itself.
  */
@@ -48,17 +51,15 @@ const struct llfuse_ops tmpfs_ops = {
 	.symlink = op_symlink,
 	.rename = op_rename,
 	.link = op_link,
-	.open = op_open,
 	.read = op_read,
 	.write = op_write,
-	.release = op_release,
-	.opendir = op_opendir,
 	.readdir = op_readdir,
-	.releasedir = op_release,
 	.statfs = op_statfs,
 	.create = op_create,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
+	.copy_file_range = op_copy_file_range,
+	.ioctl = op_ioctl,
 	.tmpfile = op_tmpfile,
 	.statx = op_statx,
 };

@@ -17,7 +17,9 @@
 
 struct tmpfs {
 	struct tree *tree; /* freed by destroy */
-	bool writeback; /* fixed in init: the kernel owns sizes and times of regular files */
+	/* The kernel is to collect writes; from init on, whether it does: it then owns sizes and times of regular
+	 * files. */
+	bool writeback;
 };
 
 extern const struct llfuse_ops tmpfs_ops;
@@ -38,7 +40,7 @@ static inline struct owner owner_of(const struct llfuse_request *req)
 }
 
 /* What the kernel is told of @inode. */
-void fill_entry(const struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
+void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
 
 /* The parts of tmpfs_ops. */
 
@@ -56,7 +58,6 @@ int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name);
 int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags);
 int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
-int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
 int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_dir *dir);
 
 /* ops_attr.c */
@@ -72,12 +73,16 @@ int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mod
 	      struct llfuse_entry *entry);
 int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
 	       struct llfuse_entry *entry);
-int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
-int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
 int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data);
 ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
 		 off_t off);
 int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int mode, off_t off, off_t len);
 off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence);
+ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
+			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags);
+
+/* ops_control.c */
+int op_ioctl(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned cmd, const void *in,
+	     size_t in_size, void *out, size_t out_size);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Handlers for attributes of inodes and of the whole.  See ops.h. */
+#include "file.h"
 #include "ops.h"
 
 #include <errno.h>
@@ -7,14 +8,19 @@
 
 int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct llfuse_entry *entry)
 {
-	struct inode *inode = tree_get(tree_of(req), ino);
+	struct tree *tree = tree_of(req);
+	struct inode *inode = tree_get(tree, ino);
+	int err = 0;
 
-	(void)file;
 	if (!inode)
 		return -ESTALE;
-	fill_entry(tree_of(req), inode, entry);
-	tree_put(tree_of(req), inode);
-	return 0;
+	/* Only a write(2) into the kernel's cache asks by way of an open file. */
+	if (file && tmpfs_of(req)->writeback && file_is_starved(inode, &tree->plane))
+		err = -ENOSPC;
+	else
+		fill_entry(tree, inode, entry);
+	tree_put(tree, inode);
+	return err;
 }
 
 /* The library's names for what changes, in the core's. */
@@ -57,7 +63,7 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	(void)file;
 	if (!inode)
 		return -ESTALE;
-	err = inode_change(inode, &tree->mem, &change, &entry->attr);
+	err = inode_change(inode, &tree->plane, &change, &entry->attr);
 	if (!err)
 		fill_entry(tree, inode, entry);
 	tree_put(tree, inode);
@@ -81,7 +87,7 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	(void)mask; /* all of it costs the same */
 	if (!inode)
 		return -ESTALE;
-	inode_stat(inode, &st, &btime);
+	inode_stat(inode, &tree_of(req)->plane, &st, &btime);
 	tree_put(tree_of(req), inode);
 	stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
 	stx->stx_blksize = (uint32_t)st.st_blksize;
@@ -102,22 +108,26 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	return 0;
 }
 
+/* A limit that nothing reaches is shown as the kernel's tmpfs does: as 0. */
+static uint64_t shown(uint64_t limit)
+{
+	return limit == UINT64_MAX ? 0 : limit;
+}
+
 int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st)
 {
-	struct tree_usage usage;
-	uint64_t used;
+	struct tree_limits limits, used;
 
 	(void)ino;
-	tree_usage(tree_of(req), &usage);
-	used = (usage.size_used + DATA_PAGE_SIZE - 1) / DATA_PAGE_SIZE;
+	tree_usage(tree_of(req), &limits, &used);
 	st->f_bsize = DATA_PAGE_SIZE;
 	st->f_frsize = DATA_PAGE_SIZE;
-	st->f_blocks = usage.size_max / DATA_PAGE_SIZE;
-	/* Nothing keeps the tree within its size yet: more may be used than there is. */
-	st->f_bfree = used < st->f_blocks ? st->f_blocks - used : 0;
+	st->f_blocks = shown(limits.size) / DATA_PAGE_SIZE;
+	used.size = (used.size + DATA_PAGE_SIZE - 1) / DATA_PAGE_SIZE;
+	st->f_bfree = used.size < st->f_blocks ? st->f_blocks - used.size : 0;
 	st->f_bavail = st->f_bfree;
-	st->f_files = usage.inodes_max;
-	st->f_ffree = usage.inodes_used < usage.inodes_max ? usage.inodes_max - usage.inodes_used : 0;
+	st->f_files = shown(limits.inodes);
+	st->f_ffree = used.inodes < st->f_files ? st->f_files - used.inodes : 0;
 	st->f_favail = st->f_ffree;
 	st->f_namemax = DIR_NAME_MAX;
 	return 0;

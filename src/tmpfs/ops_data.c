@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers for open files: create, open, read, write, fallocate, seek.  See ops.h. */
+/* Handlers for open files: create, read, write, fallocate, seek, copy.  See ops.h. */
 #include "file.h"
 #include "ops.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 
 /* ------------------------------------------------------------------------ */
 /* Opening                                                                   */
@@ -27,7 +25,6 @@ int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mod
 	err = tree_mknod(tree, parent, name, S_IFREG | (mode & 07777), 0, owner_of(req), &made);
 	if (err)
 		return err;
-	(void)tree_open(tree, made->number); /* it is there: we hold a reference */
 	fill_entry(tree, made, entry);
 	fill_file(file);
 	return 0;
@@ -43,114 +40,61 @@ int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct 
 	err = tree_tmpfile(tree, parent, mode, owner_of(req), &made);
 	if (err)
 		return err;
-	(void)tree_open(tree, made->number); /* it is there: we hold a reference */
 	fill_entry(tree, made, entry);
 	fill_file(file);
-	return 0;
-}
-
-/* O_TRUNC is part of open, so that no request comes between. */
-static int truncate_opened(struct tree *tree, uint64_t ino, bool drop_suidgid)
-{
-	struct inode_change change = {.set = INODE_SET_SIZE | INODE_SET_MTIME};
-	struct inode *inode = tree_get(tree, ino);
-	struct stat after;
-	int err;
-
-	if (!inode)
-		return -ESTALE;
-	if (drop_suidgid)
-		change.set |= INODE_DROP_SUIDGID;
-	inode_now(&change.mtime);
-	err = inode_change(inode, &tree->mem, &change, &after);
-	tree_put(tree, inode);
-	return err;
-}
-
-int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
-{
-	struct tree *tree = tree_of(req);
-	int err;
-
-	if (file->flags & O_TRUNC) {
-		err = truncate_opened(tree, ino, file->kill_suidgid);
-		if (err)
-			return err;
-	}
-	fill_file(file);
-	return tree_open(tree, ino);
-}
-
-/* Of files and directories. */
-int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
-{
-	(void)file;
-	tree_close(tree_of(req), ino);
 	return 0;
 }
 
 /* ------------------------------------------------------------------------ */
 /* Bytes                                                                     */
 
-/* A read whose answer is not sent yet.  It comes from the heap and not from the
- * tree's memory: it costs the tree nothing. */
-struct reading {
-	struct tree *tree;
+int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data)
+{
+	struct tree *tree = tree_of(req);
 	struct inode *inode;
-};
+	void *room = llfuse_data_room(data);
+	ssize_t n;
 
-/* Gives up the lock that op_read() took, which the analysis cannot follow. */
-static void end_read(void *arg) NO_THREAD_SAFETY_ANALYSIS
-{
-	struct reading *reading = arg;
-
-	inode_end_access(reading->inode);
-	tree_put(reading->tree, reading->inode);
-	free(reading);
-}
-
-/* Names the pieces in which the bytes lie. */
-static int add_segments(const struct data *bytes, uint64_t off, struct llfuse_data *data)
-{
-	size_t left = llfuse_data_size(data);
-	const void *at;
-	size_t n;
-	int err;
-
-	for (; left > 0 && (n = data_segment(bytes, off, left, &at)) > 0; left -= n, off += n) {
-		err = llfuse_data_mem(data, at, n);
-		if (err)
-			return err;
-	}
+	(void)file;
+	if (!room)
+		return -ENOMEM;
+	inode = tree_get(tree, ino);
+	if (!inode)
+		return -ESTALE;
+	n = file_read(inode, &tree->plane, room, llfuse_data_size(data), (uint64_t)off);
+	tree_put(tree, inode);
+	if (n < 0)
+		return (int)n;
+	llfuse_data_filled(data, (size_t)n);
 	return 0;
 }
 
-/* The bytes are sent from where they are: the inode's lock is held for reading and a reference
- * kept until they are. */
-int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data)
+static unsigned write_flags(const struct llfuse_file *file)
 {
-	struct reading *reading = malloc(sizeof(*reading));
-	int err;
+	unsigned flags = 0;
 
-	(void)file;
-	if (!reading)
-		return -ENOMEM;
-	reading->tree = tree_of(req);
-	reading->inode = tree_get(reading->tree, ino);
-	if (!reading->inode) {
-		err = -ESTALE;
-		goto free_reading;
-	}
-	err = file_begin_read(reading->inode);
-	if (err)
-		goto put;
-	llfuse_data_release(data, end_read, reading); /* called also if the next line fails */
-	return add_segments(&reading->inode->data, (uint64_t)off, data);
-put:
-	tree_put(reading->tree, reading->inode);
-free_reading:
-	free(reading);
-	return err;
+	/* What the kernel writes back it has stamped itself, when the application wrote: those
+	 * times come with setattr. */
+	if (file->is_writepage)
+		flags |= FILE_KEEP_TIMES;
+	if (file->kill_suidgid)
+		flags |= FILE_DROP_SUIDGID;
+	return flags;
+}
+
+/*
+ * A page of the kernel's could not be written back.  Any success would be taken for the whole of it, and fsync(2)
+ * told that it is there.  So that who goes on writing hears of it, the kernel is made to ask for the attributes
+ * before the next write: see op_getattr().
+ */
+static ssize_t lose(struct llfuse_request *req, struct inode *inode, uint64_t end, ssize_t n)
+{
+	struct llfuse_session *session = llfuse_request_session(req);
+
+	file_lose(inode, &tree_of(req)->plane, end);
+	if (session)
+		(void)llfuse_notify_inval_inode(session, inode->number, -1, 0); /* it may have gone */
+	return n < 0 ? n : -ENOSPC;
 }
 
 ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
@@ -158,23 +102,14 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 {
 	struct tree *tree = tree_of(req);
 	struct inode *inode = tree_get(tree, ino);
-	unsigned flags = 0;
 	ssize_t n;
 
 	if (!inode)
 		return -ESTALE;
-	/* What the kernel writes back it has stamped itself, when the application wrote: those
-	 * times come with setattr. */
-	if (file->is_writepage)
-		flags |= FILE_KEEP_TIMES;
-	if (file->kill_suidgid)
-		flags |= FILE_DROP_SUIDGID;
-	n = file_write(inode, &tree->mem, buf, size, (uint64_t)off, flags);
+	n = file_write(inode, &tree->plane, buf, size, (uint64_t)off, write_flags(file));
+	if (file->is_writepage && n != (ssize_t)size)
+		n = lose(req, inode, (uint64_t)off + size, n);
 	tree_put(tree, inode);
-	/* The kernel takes any success of a write-back for the whole of it: the rest would be lost, and
-	 * fsync(2) told that it is there. */
-	if (file->is_writepage && n >= 0 && (size_t)n < size)
-		return -ENOMEM;
 	return n;
 }
 
@@ -182,15 +117,11 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 {
 	struct tree *tree = tree_of(req);
 	struct inode *inode = tree_get(tree, ino);
-	struct tree_usage usage;
-	uint64_t room;
 	int err;
 
 	if (!inode)
 		return -ESTALE;
-	tree_usage(tree, &usage);
-	room = usage.size_used < usage.size_max ? usage.size_max - usage.size_used : 0;
-	err = file_allocate(inode, &tree->mem, mode, (uint64_t)off, (uint64_t)len, room,
+	err = file_allocate(inode, &tree->plane, mode, (uint64_t)off, (uint64_t)len,
 			    file->kill_suidgid ? FILE_DROP_SUIDGID : 0);
 	tree_put(tree, inode);
 	return err;
@@ -210,7 +141,29 @@ off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	inode = tree_get(tree, ino);
 	if (!inode)
 		return -ESTALE;
-	found = file_seek(inode, (uint64_t)off, whence);
+	found = file_seek(inode, &tree->plane, (uint64_t)off, whence);
 	tree_put(tree, inode);
 	return found;
+}
+
+ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
+			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags)
+{
+	struct tree *tree = tree_of(req);
+	struct inode *from, *to;
+	ssize_t n = -ESTALE;
+
+	(void)file_in;
+	if (flags != 0)
+		return -EINVAL;
+	from = tree_get(tree, ino_in);
+	to = tree_get(tree, ino_out);
+	if (from && to)
+		n = file_copy(from, (uint64_t)off_in, to, (uint64_t)off_out, len, &tree->plane,
+			      file_out->kill_suidgid ? FILE_DROP_SUIDGID : 0);
+	if (from)
+		tree_put(tree, from);
+	if (to)
+		tree_put(tree, to);
+	return n;
 }

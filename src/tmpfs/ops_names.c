@@ -125,14 +125,6 @@ put:
 	return err;
 }
 
-int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
-{
-	/* The kernel drops what it keeps of a listing when a name in it changes. */
-	file->cache_readdir = true;
-	file->keep_cache = true;
-	return tree_open(tree_of(req), ino);
-}
-
 /* What an entry needs without attributes: no lock of the inode is taken. */
 static void fill_plain_entry(const struct inode *inode, struct llfuse_entry *entry)
 {

@@ -152,8 +152,10 @@ int table_reserve(struct table *table, struct mem *mem)
 	if (table->chains > 0)
 		return 0;
 	if (!add_segment(table, mem, 0)) {
+		int err = -errno;
+
 		forget_all(table, mem);
-		return -ENOMEM;
+		return err;
 	}
 	table->chains = FIRST_CHAINS;
 	return 0;

@@ -31,7 +31,7 @@ struct table {
 /* The hash under which @link was inserted. */
 typedef uint64_t table_hash(const struct table_link *link);
 
-/* Makes sure that one link can be inserted.  Returns 0, -ENOMEM, or -ENOSPC if there are
+/* Makes sure that one link can be inserted.  Returns 0, -ENOMEM, or -ENOSPC, also if there are
  * 2^32 - 1.  To be taken back by table_unreserve() if nothing is inserted. */
 int table_reserve(struct table *table, struct mem *mem);
 void table_unreserve(struct table *table, struct mem *mem);

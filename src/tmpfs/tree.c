@@ -2,14 +2,13 @@
 /* The tree: its life, references, looking up and listing.  See tree.h. */
 #include "tree.h"
 
+#include "data_heap.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
-
-/* How many bytes of the tree one inode stands for in statfs(2): the least that it takes. */
-#define BYTES_PER_INODE 200
 
 /* ------------------------------------------------------------------------ */
 /* Life                                                                      */
@@ -28,20 +27,11 @@ static void random_bytes(void *bytes, size_t n)
 
 static int make_root(struct tree *tree, mode_t mode, struct owner owner)
 {
-	struct inode *root = mem_zalloc(&tree->mem, sizeof(*root));
-	int err;
+	int err = tree_make_inode(tree, S_IFDIR | (mode & 07777), owner, &tree->root);
 
-	if (!root)
-		return -ENOMEM;
-	inode_init(root, TREE_ROOT_NUMBER, S_IFDIR | (mode & 07777), owner);
-	root->dir.parent = root;
-	err = itable_add(&tree->inodes, &tree->mem, root);
-	if (err) {
-		mem_free(&tree->mem, root, sizeof(*root));
-		return err;
-	}
-	tree->root = root;
-	return 0;
+	if (!err)
+		tree->root->dir.parent = tree->root;
+	return err;
 }
 
 /* Writers first: a storm of lookups would keep names from ever changing. */
@@ -59,7 +49,7 @@ static int init_lock(pthread_rwlock_t *lock)
 	return -err;
 }
 
-int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **made)
+int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, struct tree **made)
 {
 	struct tree *tree = aligned_alloc(_Alignof(struct tree), sizeof(*tree));
 	int err;
@@ -72,14 +62,14 @@ int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **m
 		free(tree);
 		return err;
 	}
-	mem_init(&tree->mem);
+	mem_init(&tree->mem, limits->size, limits->inodes);
 	itable_init(&tree->inodes);
-	atomic_init(&tree->next_number, TREE_ROOT_NUMBER + 1);
+	atomic_init(&tree->next_number, TREE_ROOT_NUMBER);
 	random_bytes(&tree->name_key, sizeof(tree->name_key));
 	random_bytes(&tree->generation, sizeof(tree->generation));
 	if (tree->generation == 0)
 		tree->generation = 1;
-	tree->size_max = size_max;
+	tree->plane = (struct data_plane){.ops = &data_heap_ops, .mem = &tree->mem};
 	err = make_root(tree, mode, owner);
 	if (err) {
 		tree_free(tree);
@@ -89,15 +79,11 @@ int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **m
 	return 0;
 }
 
-static void free_inode(struct tree *tree, struct inode *inode)
-{
-	inode_done(inode, &tree->mem);
-	mem_free(&tree->mem, inode, sizeof(*inode));
-}
-
 static void free_link(struct table_link *link, void *arg)
 {
-	free_inode(arg, (struct inode *)link);
+	struct tree *tree = arg;
+
+	inode_free((struct inode *)link, &tree->plane);
 }
 
 void tree_free(struct tree *tree)
@@ -105,20 +91,55 @@ void tree_free(struct tree *tree)
 	if (!tree)
 		return;
 	itable_drain(&tree->inodes, &tree->mem, free_link, tree);
+	tree->plane.ops->free(&tree->plane);
+	mem_done(&tree->mem);
 	(void)pthread_rwlock_destroy(&tree->lock); /* fails only while it is held */
 	free(tree);
 }
 
-void tree_usage(const struct tree *tree, struct tree_usage *usage)
+void tree_usage(struct tree *tree, struct tree_limits *limits, struct tree_limits *used)
 {
-	usage->size_max = tree->size_max;
-	usage->size_used = mem_used(&tree->mem);
-	usage->inodes_max = tree->size_max / BYTES_PER_INODE;
-	usage->inodes_used = itable_count(&tree->inodes);
+	uint64_t granted = mem_granted(&tree->mem);
+
+	*limits = (struct tree_limits){.size = mem_max(&tree->mem), .inodes = atomic_load(&tree->mem.inodes_max)};
+	/* What is granted to memory, the bytes of files cannot have. */
+	used->size = (granted < limits->size ? granted : mem_used(&tree->mem)) + tree->plane.ops->used(&tree->plane);
+	used->inodes = atomic_load(&tree->mem.inodes);
+}
+
+int tree_set_limits(struct tree *tree, const struct tree_limits *limits)
+{
+	return mem_set_max(&tree->mem, limits->size, limits->inodes);
 }
 
 /* ------------------------------------------------------------------------ */
 /* References                                                                */
+
+int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made)
+{
+	struct inode *inode;
+	int err;
+
+	err = mem_take_inode(&tree->mem);
+	if (err)
+		return err;
+	inode = mem_zalloc(&tree->mem, sizeof(*inode));
+	if (!inode) {
+		err = -errno;
+		goto give;
+	}
+	inode_init(inode, atomic_fetch_add_explicit(&tree->next_number, 1, memory_order_relaxed), mode, owner);
+	err = itable_add(&tree->inodes, &tree->mem, inode);
+	if (err)
+		goto free_inode;
+	*made = inode;
+	return 0;
+free_inode:
+	mem_free(&tree->mem, inode, sizeof(*inode));
+give:
+	mem_give_inode(&tree->mem);
+	return err;
+}
 
 struct inode *tree_get(struct tree *tree, uint64_t number)
 {
@@ -133,9 +154,9 @@ void tree_ref(struct inode *inode)
 static void unref(struct tree *tree, struct inode *inode, uint64_t n)
 {
 	if (itable_unref(&tree->inodes, &tree->mem, inode, n))
-		free_inode(tree, inode);
+		inode_free(inode, &tree->plane);
 	/* Also when the request only made a file shorter. */
-	mem_trim(&tree->mem);
+	mem_settle(&tree->mem);
 }
 
 void tree_put(struct tree *tree, struct inode *inode)
@@ -153,26 +174,6 @@ void tree_forget(struct tree *tree, uint64_t number, uint64_t n)
 	inode = tree_get(tree, number);
 	if (inode)
 		unref(tree, inode, n + 1);
-}
-
-int tree_open(struct tree *tree, uint64_t number)
-{
-	struct inode *inode = tree_get(tree, number);
-
-	if (!inode)
-		return -ESTALE;
-	atomic_fetch_add_explicit(&inode->opens, 1, memory_order_relaxed);
-	return 0; /* the reference is the open's now */
-}
-
-void tree_close(struct tree *tree, uint64_t number)
-{
-	struct inode *inode = tree_get(tree, number);
-
-	if (!inode)
-		return;
-	atomic_fetch_sub_explicit(&inode->opens, 1, memory_order_relaxed);
-	unref(tree, inode, 2);
 }
 
 /* ------------------------------------------------------------------------ */

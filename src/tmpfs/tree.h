@@ -5,12 +5,13 @@
  * nothing of who asks from outside, or over what protocol.
  *
  * Invariants
- *  T1  An inode lives while it has a name, an open, a lookup or a request under
- *      way: each is one reference, and the last one given back frees it.
+ *  T1  An inode lives while it has a name, a lookup of the kernel's or a request
+ *      under way: each is one reference, and the last one given back frees it.
  *  T2  A number is used once.
  *  T3  A directory has at most one name; dir.parent is where, or NULL.
  *  T4  A directory's links are 2 + the directories in it while it has its name, else 0.
  *  T5  An operation that fails leaves everything as it was.
+ *  T7  What the tree costs stays within its size, and its inodes within their number.
  *
  * Locks, in this order: tree.lock; one inode.lock; a shard of the itable.
  * tree.lock guards all names (struct dir).  tree_put() may free a whole file, and is
@@ -19,6 +20,7 @@
 #ifndef TMPFS_TREE_H
 #define TMPFS_TREE_H
 
+#include "data.h"
 #include "inode.h"
 #include "itable.h"
 #include "mem.h"
@@ -38,23 +40,28 @@ struct tree {
 	/* fixed */
 	struct siphash_key name_key;
 	uint32_t generation; /* of all inodes of this tree; not 0 */
-	uint64_t size_max; /* bytes that the tree should stay within; for statfs and fallocate so far */
+	struct data_plane plane; /* where the bytes of files are */
 	struct inode *root;
 };
 
-/* How full the tree is, in bytes and inodes. */
-struct tree_usage {
-	uint64_t size_max, size_used;
-	uint64_t inodes_max, inodes_used;
+/* What a tree may take. */
+struct tree_limits {
+	uint64_t size; /* bytes for everything, or MEM_UNLIMITED */
+	uint64_t inodes; /* or UINT64_MAX */
 };
 
-/* @mode is of the root, its type ignored.  Returns 0 or -ENOMEM. */
-int tree_new(mode_t mode, struct owner owner, uint64_t size_max, struct tree **tree);
+/* @mode is of the root, its type ignored.  The bytes of files lie in memory of our own.
+ * Returns 0, -ENOMEM, or -ENOSPC if not even the root fits. */
+int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, struct tree **tree);
 
 /* Frees everything, referred to or not.  NULL is nothing. */
 void tree_free(struct tree *tree);
 
-void tree_usage(const struct tree *tree, struct tree_usage *usage);
+/* What may be taken, and what is. */
+void tree_usage(struct tree *tree, struct tree_limits *limits, struct tree_limits *used);
+
+/* Changes the limits.  Returns 0, or -EBUSY with nothing changed if more is in use. */
+int tree_set_limits(struct tree *tree, const struct tree_limits *limits);
 
 /* ------------------------------------------------------------------------ */
 /* References                                                                */
@@ -70,10 +77,6 @@ void tree_put(struct tree *tree, struct inode *inode);
 
 /* Gives back @n references that lookups of @number handed out. */
 void tree_forget(struct tree *tree, uint64_t number, uint64_t n);
-
-/* One open of @number, for what open(2) itself changes.  Returns 0 or -ESTALE. */
-int tree_open(struct tree *tree, uint64_t number);
-void tree_close(struct tree *tree, uint64_t number);
 
 /* ------------------------------------------------------------------------ */
 /* Names                                                                     */
@@ -139,6 +142,9 @@ void tree_list_end(struct tree_list *list);
 
 /* ------------------------------------------------------------------------ */
 /* Between the files of the tree                                             */
+
+/* A new inode with one reference, in the table but without a name.  Returns 0, -ENOMEM or -ENOSPC. */
+int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made);
 
 /* Turns @bytes into a name of an entry.  -ENAMETOOLONG, -ENOENT for an empty one. */
 int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name);

@@ -5,23 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-/* A new inode with one reference, in the tree's table but without a name there. */
+/* A new inode as it is made in @parent. */
 static int make_inode(struct tree *tree, struct inode *parent, mode_t mode, struct owner owner, struct inode **made)
 {
-	struct inode *inode = mem_zalloc(&tree->mem, sizeof(*inode));
-	int err;
-
-	if (!inode)
-		return -ENOMEM;
 	inode_inherit(parent, &mode, &owner);
-	inode_init(inode, atomic_fetch_add_explicit(&tree->next_number, 1, memory_order_relaxed), mode, owner);
-	err = itable_add(&tree->inodes, &tree->mem, inode);
-	if (err) {
-		mem_free(&tree->mem, inode, sizeof(*inode));
-		return err;
-	}
-	*made = inode;
-	return 0;
+	return tree_make_inode(tree, mode, owner, made);
 }
 
 /* Whether @name may be given in @parent: 0, -ENOENT or -EEXIST. */
@@ -73,7 +61,7 @@ static int fill_contents(struct tree *tree, struct inode *inode, const struct co
 		len = strlen(contents->target);
 		inode->symlink.target = mem_alloc(&tree->mem, len + 1);
 		if (!inode->symlink.target)
-			return -ENOMEM;
+			return -errno;
 		memcpy(inode->symlink.target, contents->target, len + 1);
 		inode->symlink.len = len;
 		return 0;
@@ -250,8 +238,10 @@ static int remove_name(struct tree *tree, uint64_t parent, const char *bytes, bo
 	pthread_rwlock_wrlock(&tree->lock);
 	err = remove_locked(tree, dir, &name, want_dir, &victim);
 	pthread_rwlock_unlock(&tree->lock);
-	if (!err)
+	if (!err) {
+		inode_leave(victim, &tree->plane);
 		tree_put(tree, victim);
+	}
 	tree_put(tree, dir);
 	return err;
 }

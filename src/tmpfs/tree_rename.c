@@ -140,8 +140,10 @@ static int rename_between(struct tree *tree, struct place *from, struct place *t
 	pthread_rwlock_wrlock(&tree->lock);
 	err = rename_locked(tree, from, to, flags, &replaced);
 	pthread_rwlock_unlock(&tree->lock);
-	if (replaced)
+	if (replaced) {
+		inode_leave(replaced, &tree->plane);
 		tree_put(tree, replaced);
+	}
 	return err;
 }
 

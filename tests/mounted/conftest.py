@@ -62,7 +62,8 @@ def children():
     """The processes that we started, or that were left to us."""
     found = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
+        # A thread may end meanwhile: what it started is then another one's.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children", encoding="ascii") as file:
             found += map(int, file.read().split())
     return found
 

@@ -179,7 +179,10 @@ def test_unknown_option(program, place, mountpoint, option):
 
 
 @pytest.mark.parametrize(
-    "option", ["mode=9z", "mode=", "mode=17777", "mode=-1", "uid=x", "uid=", "uid=-1", "gid=5000000000", "gid=1x"]
+    "option",
+    ["mode=9z", "mode=", "mode=17777", "mode=-1", "uid=x", "uid=", "uid=-1", "gid=5000000000", "gid=1x"]
+    + ["size=", "size=x", "size=1q", "size=-1", "size=5%%", "size=20e", "size=99999999999999999999"]
+    + ["nr_inodes=", "nr_inodes=x", "nr_inodes=50%", "nr_blocks=1.5", "nr_blocks=10,size=1m"],
 )
 def test_malformed_value(place, mountpoint, option):
     assert_refused("tmpfs", run("tmpfs", "-o", option, mountpoint), 2, option.split("=")[0])

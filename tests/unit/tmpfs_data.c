@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The bytes of one file, against a plain array as the model. */
-#include "data.h"
+/* Bytes of files in memory of our own, against a plain array as the model. */
+#include "data_heap.h"
 #include "mem.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -16,47 +17,99 @@
 
 struct fixture {
 	struct mem mem;
+	struct data_plane plane;
 	struct data data;
 };
 
-static int make(void **state)
+static int make_within(void **state, uint64_t max)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	*state = f;
-	mem_init(&f->mem);
+	mem_init(&f->mem, max, MEM_UNLIMITED);
+	f->plane = (struct data_plane){.ops = &data_heap_ops, .mem = &f->mem};
 	return 0;
+}
+
+static int make(void **state)
+{
+	return make_within(state, MEM_UNLIMITED);
+}
+
+static uint64_t size_of(const struct fixture *f)
+{
+	struct data_look look;
+
+	f->plane.ops->look((struct data_plane *)&f->plane, &f->data, &look);
+	return look.size;
+}
+
+static uint64_t allocated(const struct fixture *f)
+{
+	struct data_look look;
+
+	f->plane.ops->look((struct data_plane *)&f->plane, &f->data, &look);
+	return look.allocated;
+}
+
+static void clear(struct fixture *f)
+{
+	f->plane.ops->clear(&f->plane, &f->data);
 }
 
 static int unmake(void **state)
 {
 	struct fixture *f = *state;
 
-	data_clear(&f->data, &f->mem);
-	assert_int_equal(f->data.allocated, 0);
+	clear(f);
+	assert_int_equal(allocated(f), 0);
 	assert_int_equal(mem_used(&f->mem), 0);
+	mem_done(&f->mem);
 	free(f);
 	return 0;
 }
 
-/* Reads through data_segment(), as a handler does. */
-static size_t read_all(const struct data *data, unsigned char *buf, size_t n, uint64_t off)
+static size_t read_all(struct fixture *f, unsigned char *buf, size_t n, uint64_t off)
 {
-	size_t done, part;
-	const void *bytes;
+	ssize_t got = f->plane.ops->read(&f->plane, &f->data, buf, n, off);
 
-	for (done = 0; done < n && (part = data_segment(data, off + done, n - done, &bytes)) > 0; done += part) {
-		if (bytes)
-			memcpy(buf + done, bytes, part);
-		else
-			memset(buf + done, 0, part);
-	}
-	return done;
+	assert_true(got >= 0);
+	return (size_t)got;
+}
+
+static ssize_t write_at(struct fixture *f, const void *buf, size_t n, uint64_t off)
+{
+	return f->plane.ops->write(&f->plane, &f->data, buf, n, off);
 }
 
 static void write_all(struct fixture *f, const void *buf, size_t n, uint64_t off)
 {
-	assert_int_equal(data_write(&f->data, &f->mem, buf, n, off), n);
+	assert_int_equal(write_at(f, buf, n, off), n);
+}
+
+static int resize(struct fixture *f, uint64_t size)
+{
+	return f->plane.ops->resize(&f->plane, &f->data, size);
+}
+
+static int allocate(struct fixture *f, uint64_t off, uint64_t len)
+{
+	return f->plane.ops->allocate(&f->plane, &f->data, off, len);
+}
+
+static void punch(struct fixture *f, uint64_t off, uint64_t len)
+{
+	assert_int_equal(f->plane.ops->punch(&f->plane, &f->data, off, len), 0);
+}
+
+static int64_t next_data(struct fixture *f, uint64_t off)
+{
+	return f->plane.ops->seek(&f->plane, &f->data, off, SEEK_DATA);
+}
+
+static int64_t next_hole(struct fixture *f, uint64_t off)
+{
+	return f->plane.ops->seek(&f->plane, &f->data, off, SEEK_HOLE);
 }
 
 static void what_was_written_is_read(void **state)
@@ -65,11 +118,11 @@ static void what_was_written_is_read(void **state)
 	unsigned char buf[16];
 
 	write_all(f, "hello", 5, 0);
-	assert_int_equal(f->data.size, 5);
-	assert_int_equal(read_all(&f->data, buf, sizeof(buf), 0), 5);
+	assert_int_equal(size_of(f), 5);
+	assert_int_equal(read_all(f, buf, sizeof(buf), 0), 5);
 	assert_memory_equal(buf, "hello", 5);
-	assert_int_equal(read_all(&f->data, buf, sizeof(buf), 5), 0);
-	assert_int_equal(read_all(&f->data, buf, sizeof(buf), UINT64_MAX), 0);
+	assert_int_equal(read_all(f, buf, sizeof(buf), 5), 0);
+	assert_int_equal(read_all(f, buf, sizeof(buf), UINT64_MAX), 0);
 }
 
 static void small_file_takes_little(void **state)
@@ -77,7 +130,7 @@ static void small_file_takes_little(void **state)
 	struct fixture *f = *state;
 
 	write_all(f, "hello", 5, 0);
-	assert_true(f->data.allocated <= 64);
+	assert_true(allocated(f) <= 64);
 }
 
 static void hole_costs_nothing(void **state)
@@ -86,28 +139,28 @@ static void hole_costs_nothing(void **state)
 	const uint64_t petabyte = UINT64_C(1) << 50;
 	unsigned char byte;
 
-	assert_int_equal(data_resize(&f->data, &f->mem, petabyte), 0);
+	assert_int_equal(resize(f, petabyte), 0);
 	assert_int_equal(mem_used(&f->mem), 0);
 	write_all(f, "x", 1, petabyte - 1);
-	assert_int_equal(f->data.allocated, PAGE);
+	assert_int_equal(allocated(f), PAGE);
 	assert_true(mem_used(&f->mem) < (64u << 10));
-	assert_int_equal(read_all(&f->data, &byte, 1, petabyte / 2), 1);
+	assert_int_equal(read_all(f, &byte, 1, petabyte / 2), 1);
 	assert_int_equal(byte, 0);
-	assert_int_equal(data_next_data(&f->data, 0), petabyte - PAGE);
-	assert_int_equal(data_next_hole(&f->data, petabyte - 1), petabyte);
+	assert_int_equal(next_data(f, 0), petabyte - PAGE);
+	assert_int_equal(next_hole(f, petabyte - 1), petabyte);
 }
 
 static void size_past_the_greatest_offset_is_too_big(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(data_resize(&f->data, &f->mem, (uint64_t)INT64_MAX + 1), -EFBIG);
-	assert_int_equal(data_write(&f->data, &f->mem, "xy", 2, INT64_MAX - 1), -EFBIG);
-	assert_int_equal(data_allocate(&f->data, &f->mem, INT64_MAX, 1), -EFBIG);
-	assert_int_equal(f->data.size, 0);
-	assert_int_equal(data_resize(&f->data, &f->mem, INT64_MAX), 0);
+	assert_int_equal(resize(f, (uint64_t)INT64_MAX + 1), -EFBIG);
+	assert_int_equal(write_at(f, "xy", 2, INT64_MAX - 1), -EFBIG);
+	assert_int_equal(allocate(f, INT64_MAX, 1), -EFBIG);
+	assert_int_equal(size_of(f), 0);
+	assert_int_equal(resize(f, INT64_MAX), 0);
 	write_all(f, "x", 1, INT64_MAX - 1);
-	assert_int_equal(f->data.size, INT64_MAX);
+	assert_int_equal(size_of(f), INT64_MAX);
 }
 
 static void what_was_cut_off_does_not_come_back(void **state)
@@ -117,10 +170,10 @@ static void what_was_cut_off_does_not_come_back(void **state)
 
 	memset(buf, 'x', sizeof(buf));
 	write_all(f, buf, sizeof(buf), 0);
-	assert_int_equal(data_resize(&f->data, &f->mem, 100), 0);
-	assert_int_equal(f->data.allocated, PAGE);
-	assert_int_equal(data_resize(&f->data, &f->mem, 2 * PAGE), 0);
-	assert_int_equal(read_all(&f->data, buf, sizeof(buf), 0), 2 * PAGE);
+	assert_int_equal(resize(f, 100), 0);
+	assert_int_equal(allocated(f), PAGE);
+	assert_int_equal(resize(f, 2 * PAGE), 0);
+	assert_int_equal(read_all(f, buf, sizeof(buf), 0), 2 * PAGE);
 	assert_int_equal(buf[99], 'x');
 	for (size_t i = 100; i < 2 * PAGE; i++)
 		assert_int_equal(buf[i], 0);
@@ -130,19 +183,19 @@ static void data_and_holes_are_found(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(data_next_data(&f->data, 0), -ENXIO);
-	assert_int_equal(data_next_hole(&f->data, 0), -ENXIO);
-	assert_int_equal(data_resize(&f->data, &f->mem, 1000 * PAGE), 0);
-	assert_int_equal(data_next_data(&f->data, 0), -ENXIO);
-	assert_int_equal(data_next_hole(&f->data, 7), 7);
+	assert_int_equal(next_data(f, 0), -ENXIO);
+	assert_int_equal(next_hole(f, 0), -ENXIO);
+	assert_int_equal(resize(f, 1000 * PAGE), 0);
+	assert_int_equal(next_data(f, 0), -ENXIO);
+	assert_int_equal(next_hole(f, 7), 7);
 	write_all(f, "x", 1, 500 * PAGE + 10);
 	write_all(f, "x", 1, 501 * PAGE + 10);
-	assert_int_equal(data_next_data(&f->data, 3), 500 * PAGE);
-	assert_int_equal(data_next_data(&f->data, 500 * PAGE + 77), 500 * PAGE + 77);
-	assert_int_equal(data_next_hole(&f->data, 500 * PAGE), 502 * PAGE);
-	assert_int_equal(data_next_data(&f->data, 502 * PAGE), -ENXIO);
-	assert_int_equal(data_next_hole(&f->data, 1000 * PAGE - 1), 1000 * PAGE - 1);
-	assert_int_equal(data_next_hole(&f->data, 1000 * PAGE), -ENXIO);
+	assert_int_equal(next_data(f, 3), 500 * PAGE);
+	assert_int_equal(next_data(f, 500 * PAGE + 77), 500 * PAGE + 77);
+	assert_int_equal(next_hole(f, 500 * PAGE), 502 * PAGE);
+	assert_int_equal(next_data(f, 502 * PAGE), -ENXIO);
+	assert_int_equal(next_hole(f, 1000 * PAGE - 1), 1000 * PAGE - 1);
+	assert_int_equal(next_hole(f, 1000 * PAGE), -ENXIO);
 }
 
 static void punched_pages_are_given_back(void **state)
@@ -152,14 +205,14 @@ static void punched_pages_are_given_back(void **state)
 
 	memset(buf, 'x', sizeof(buf));
 	write_all(f, buf, sizeof(buf), 0);
-	data_punch(&f->data, &f->mem, PAGE + 1, 90 * PAGE);
-	assert_int_equal(f->data.size, sizeof(buf));
-	assert_int_equal(f->data.allocated, (100 - 89) * PAGE);
-	assert_int_equal(read_all(&f->data, buf, sizeof(buf), 0), sizeof(buf));
+	punch(f, PAGE + 1, 90 * PAGE);
+	assert_int_equal(size_of(f), sizeof(buf));
+	assert_int_equal(allocated(f), (100 - 89) * PAGE);
+	assert_int_equal(read_all(f, buf, sizeof(buf), 0), sizeof(buf));
 	for (size_t i = 0; i < sizeof(buf); i++)
 		assert_int_equal(buf[i], i > PAGE && i <= 91 * PAGE ? 0 : 'x');
-	data_punch(&f->data, &f->mem, 0, UINT64_MAX);
-	assert_int_equal(f->data.allocated, 0);
+	punch(f, 0, UINT64_MAX);
+	assert_int_equal(allocated(f), 0);
 }
 
 static void allocated_range_needs_no_memory_to_write(void **state)
@@ -167,8 +220,8 @@ static void allocated_range_needs_no_memory_to_write(void **state)
 	struct fixture *f = *state;
 	static const unsigned char buf[10 * PAGE];
 
-	assert_int_equal(data_allocate(&f->data, &f->mem, 10, 10 * PAGE), 0);
-	assert_int_equal(f->data.size, 0);
+	assert_int_equal(allocate(f, 10, 10 * PAGE), 0);
+	assert_int_equal(size_of(f), 0);
 	mem_fail_nth(&f->mem, 1);
 	write_all(f, buf, 10 * PAGE, 10);
 	assert_true(mem_fail_pending(&f->mem));
@@ -184,22 +237,87 @@ static void failed_allocation_leaves_what_was_there(void **state)
 
 	memset(big, 'y', sizeof(big));
 	for (long nth = 1; fired; nth++) {
-		data_clear(&f->data, &f->mem);
+		clear(f);
 		write_all(f, "keep", 4, 0);
 		mem_fail_nth(&f->mem, nth);
-		n = data_write(&f->data, &f->mem, big, sizeof(big), 70 * PAGE);
+		n = write_at(f, big, sizeof(big), 70 * PAGE);
 		fired = !mem_fail_pending(&f->mem);
 		mem_fail_nth(&f->mem, 0);
 		assert_true(n == -ENOMEM || n == PAGE || n == 2 * PAGE);
 		assert_true(fired || n == 2 * PAGE);
-		assert_int_equal(f->data.size, n < 0 ? 4 : 70 * PAGE + n);
-		assert_int_equal(read_all(&f->data, buf, 4, 0), 4);
+		assert_int_equal(size_of(f), n < 0 ? 4 : 70 * PAGE + n);
+		assert_int_equal(read_all(f, buf, 4, 0), 4);
 		assert_memory_equal(buf, "keep", 4);
 		if (n > 0) {
-			assert_int_equal(read_all(&f->data, buf, sizeof(buf), 70 * PAGE), n);
+			assert_int_equal(read_all(f, buf, sizeof(buf), 70 * PAGE), n);
 			assert_memory_equal(buf, big, (size_t)n);
 		}
 	}
+}
+
+/* ------------------------------------------------------------------------ */
+/* Within a size                                                             */
+
+static void T7_write_takes_what_there_is_and_no_more(void **state)
+{
+	static const unsigned char buf[64 * PAGE];
+	struct fixture *f;
+	ssize_t n;
+
+	assert_int_equal(make_within(state, 20 * PAGE), 0);
+	f = *state;
+	n = write_at(f, buf, sizeof(buf), 0);
+	assert_in_range(n, 17 * PAGE, 19 * PAGE);
+	assert_int_equal(size_of(f), n);
+	assert_int_equal(write_at(f, buf, 1, (uint64_t)n), -ENOSPC);
+	assert_int_equal(write_at(f, buf, PAGE, UINT64_C(1) << 40), -ENOSPC);
+	assert_int_equal(size_of(f), n);
+	assert_true(mem_used(&f->mem) <= 20 * PAGE);
+	/* What is there can be overwritten, and room that is made can be used at once. */
+	assert_int_equal(write_at(f, buf, (size_t)n, 0), n);
+	assert_int_equal(resize(f, (uint64_t)n - 3 * PAGE), 0);
+	assert_int_equal(write_at(f, buf, 3 * PAGE, (uint64_t)n - 3 * PAGE), 3 * PAGE);
+	assert_int_equal(unmake(state), 0);
+}
+
+static void T5_failed_write_leaves_no_memory_behind(void **state)
+{
+	static const unsigned char buf[PAGE];
+	struct fixture *f;
+	uint64_t used;
+
+	assert_int_equal(make_within(state, 20 * PAGE), 0);
+	f = *state;
+	write_all(f, buf, PAGE, 0);
+	while (write_at(f, buf, PAGE, size_of(f)) == PAGE)
+		;
+	used = mem_used(&f->mem);
+	assert_int_equal(write_at(f, buf, PAGE, 3000 * PAGE), -ENOSPC);
+	assert_int_equal(write_at(f, buf, PAGE, 50 * PAGE), -ENOSPC);
+	/* A file whose tree got higher keeps that: two nodes. */
+	assert_in_range(mem_used(&f->mem), used, used + 2 * 600);
+	assert_int_equal(unmake(state), 0);
+}
+
+static void T5_allocate_takes_all_or_nothing(void **state)
+{
+	struct fixture *f;
+	uint64_t len, used;
+
+	assert_int_equal(make_within(state, 200 * PAGE), 0);
+	f = *state;
+	write_all(f, "x", 1, 100 * PAGE);
+	used = mem_used(&f->mem);
+	/* The longest that fits: every longer one changes nothing. */
+	for (len = 400 * PAGE; allocate(f, 0, len) == -ENOSPC; len -= PAGE) {
+		assert_int_equal(mem_used(&f->mem), used);
+		assert_int_equal(allocated(f), PAGE);
+	}
+	assert_in_range(len, 190 * PAGE, 198 * PAGE);
+	assert_int_equal(allocated(f), len);
+	assert_int_equal(allocate(f, 0, INT64_MAX), -ENOSPC);
+	assert_int_equal(allocated(f), len);
+	assert_int_equal(unmake(state), 0);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -208,23 +326,23 @@ static void failed_allocation_leaves_what_was_there(void **state)
 
 static unsigned char model[MODEL_SIZE], scratch[MODEL_SIZE];
 
-static void check_against_model(const struct data *data, size_t size)
+static void check_against_model(struct fixture *f, size_t size)
 {
 	uint64_t pages = 0;
 
-	assert_int_equal(data->size, size);
-	assert_int_equal(read_all(data, scratch, MODEL_SIZE, 0), size);
+	assert_int_equal(size_of(f), size);
+	assert_int_equal(read_all(f, scratch, MODEL_SIZE, 0), size);
 	assert_memory_equal(scratch, model, size);
 	/* What lies in no page is zero, and the pages are as many as are counted. */
-	for (int64_t hole = 0, at = data_next_data(data, 0); at >= 0; at = data_next_data(data, (uint64_t)hole)) {
-		hole = data_next_hole(data, (uint64_t)at);
+	for (int64_t hole = 0, at = next_data(f, 0); at >= 0; at = next_data(f, (uint64_t)hole)) {
+		hole = next_hole(f, (uint64_t)at);
 		assert_true(hole > at);
 		pages += (uint64_t)(hole - at + PAGE - 1) / PAGE;
 		if ((size_t)hole == size)
 			break;
 	}
-	assert_true(data->allocated <= MODEL_SIZE + PAGE);
-	assert_true(data->height == 0 || pages * PAGE <= data->allocated);
+	assert_true(allocated(f) <= MODEL_SIZE + PAGE);
+	assert_true(f->data.heap.height == 0 || pages * PAGE <= allocated(f));
 }
 
 static void random_operations_agree_with_the_model(void **state)
@@ -235,7 +353,7 @@ static void random_operations_agree_with_the_model(void **state)
 
 	memset(model, 0, sizeof(model));
 	for (int step = 0; step < 20000; step++) {
-		unsigned op = (unsigned)rand_r(&seed) % 8;
+		unsigned op = (unsigned)rand_r(&seed) % 10;
 		size_t off = (size_t)rand_r(&seed) % (step % 100 < 20 ? 5000 : MODEL_SIZE);
 		size_t n = (size_t)rand_r(&seed) % (op < 4 ? 3 * PAGE : 20 * PAGE) + 1;
 
@@ -247,17 +365,24 @@ static void random_operations_agree_with_the_model(void **state)
 			memcpy(model + off, scratch, n);
 			size = off + n > size ? off + n : size;
 		} else if (op < 6) {
-			data_punch(&f->data, &f->mem, off, n);
+			punch(f, off, n);
 			memset(model + off, 0, n);
 		} else if (op == 6) {
-			assert_int_equal(data_allocate(&f->data, &f->mem, off, n), 0);
+			assert_int_equal(allocate(f, off, n), 0);
+		} else if (op == 7) {
+			assert_int_equal(allocate(f, off, n), 0);
+			assert_int_equal(f->plane.ops->zero(&f->plane, &f->data, off, n), 0);
+			memset(model + off, 0, n);
+		} else if (op == 8 && off + n < size && n < off) {
+			assert_int_equal(f->plane.ops->copy(&f->plane, &f->data, off, &f->data, off - n, n), n);
+			memcpy(model + off - n, model + off, n);
 		} else {
 			off = step % 10 == 0 ? 0 : off;
-			assert_int_equal(data_resize(&f->data, &f->mem, off), 0);
+			assert_int_equal(resize(f, off), 0);
 			memset(model + off, 0, MODEL_SIZE - off);
 			size = off;
 		}
-		check_against_model(&f->data, size);
+		check_against_model(f, size);
 	}
 }
 
@@ -274,6 +399,9 @@ int main(void)
 		TEST(punched_pages_are_given_back),
 		TEST(allocated_range_needs_no_memory_to_write),
 		TEST(failed_allocation_leaves_what_was_there),
+		cmocka_unit_test(T7_write_takes_what_there_is_and_no_more),
+		cmocka_unit_test(T5_failed_write_leaves_no_memory_behind),
+		cmocka_unit_test(T5_allocate_takes_all_or_nothing),
 		TEST(random_operations_agree_with_the_model),
 	};
 

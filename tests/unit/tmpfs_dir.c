@@ -26,7 +26,7 @@ static int make(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	*state = f;
-	mem_init(&f->mem);
+	mem_init(&f->mem, MEM_UNLIMITED, MEM_UNLIMITED);
 	return 0;
 }
 
@@ -36,6 +36,7 @@ static int unmake(void **state)
 
 	dir_done(&f->dir, &f->mem);
 	assert_int_equal(mem_used(&f->mem), 0);
+	mem_done(&f->mem);
 	free(f);
 	return 0;
 }

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * llfusectl: asks mounted file systems for what no system call of the kernel's reaches.  Each command is one
+ * function in a table; it speaks to the mount by ioctl(2) on the root directory.
+ */
+#include "control.h"
+#include "limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PROGRAM "llfusectl"
+
+enum { EXIT_REFUSED = 1, EXIT_USAGE = 2 };
+
+static int usage_error(const char *what, const char *which)
+{
+	fprintf(stderr, PROGRAM ": %s%s (see --help)\n", what, which);
+	return EXIT_USAGE;
+}
+
+static int failure(const char *mountpoint, const char *what)
+{
+	fprintf(stderr, PROGRAM ": %s: %s\n", mountpoint, what);
+	return EXIT_REFUSED;
+}
+
+/* ------------------------------------------------------------------------ */
+/* limits                                                                    */
+
+/* "size=64m" and "nr_inodes=1000"; returns 0 or the exit status. */
+static int parse_limit(const char *word, struct control_limits *limits)
+{
+	if (strncmp(word, "size=", 5) == 0) {
+		limits->set |= CONTROL_SET_SIZE;
+		if (limits_parse_size(word + 5, limits_ram(), &limits->size))
+			return 0;
+		return usage_error("not a size (such as 64m, 1g or 50%): ", word);
+	}
+	if (strncmp(word, "nr_inodes=", 10) == 0) {
+		limits->set |= CONTROL_SET_INODES;
+		if (limits_parse_count(word + 10, &limits->inodes))
+			return 0;
+		return usage_error("not a number (such as 1000 or 64k): ", word);
+	}
+	return usage_error("not a limit (size=, nr_inodes=): ", word);
+}
+
+static const char *explain(int err)
+{
+	switch (err) {
+	case ENOTTY:
+	case EOPNOTSUPP:
+	case ENOSYS:
+	case EINVAL:
+		return "no tmpfs of llfuse is mounted here, or not at its root";
+	case EBUSY:
+		return "more than that is in use; nothing was changed";
+	case EPERM:
+		return "only root and who mounted may change limits";
+	default:
+		return strerror(err);
+	}
+}
+
+/* As in the options of tmpfs: 0 is no limit. */
+static void print_limits(const struct control_limits *limits)
+{
+	printf("size=%" PRIu64 "\nsize_used=%" PRIu64 "\n", limits->size == LIMITS_NONE ? 0 : limits->size,
+	       limits->size_used);
+	printf("nr_inodes=%" PRIu64 "\nnr_inodes_used=%" PRIu64 "\n",
+	       limits->inodes == LIMITS_NONE ? 0 : limits->inodes, limits->inodes_used);
+}
+
+static int run_limits(const char *mountpoint, char **words)
+{
+	struct control_limits limits = {0};
+	int fd, err = 0;
+
+	for (; *words; words++) {
+		int status = parse_limit(*words, &limits);
+
+		if (status)
+			return status;
+	}
+	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return failure(mountpoint, strerror(errno));
+	if (ioctl(fd, CONTROL_LIMITS, &limits) < 0)
+		err = errno;
+	close(fd);
+	if (err)
+		return failure(mountpoint, explain(err));
+	print_limits(&limits);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Command line                                                              */
+
+static const struct command {
+	const char *name;
+	const char *arguments;
+	const char *help;
+	/* @words are those behind the mount point.  Returns the exit status. */
+	int (*run)(const char *mountpoint, char **words);
+} commands[] = {
+	{"limits", "MOUNTPOINT [size=SIZE] [nr_inodes=N]",
+	 "shows the limits of a mounted tmpfs and what is in use, after changing what is given", run_limits},
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static int print_help(void)
+{
+	size_t i;
+
+	printf("usage: " PROGRAM " COMMAND MOUNTPOINT [...]\nAsks a mounted file system of llfuse.\n\n");
+	for (i = 0; i < N_COMMANDS; i++)
+		printf("  %s %s\n      %s\n", commands[i].name, commands[i].arguments, commands[i].help);
+	return fflush(stdout) ? EXIT_REFUSED : 0;
+}
+
+int main(int argc, char **argv)
+{
+	size_t i;
+
+	if (argc < 2)
+		return usage_error("missing operand: ", "COMMAND");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return print_help();
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
+		return printf(PROGRAM " %s\n", LLFUSE_VERSION_STRING) < 0 ? EXIT_REFUSED : 0;
+	for (i = 0; i < N_COMMANDS; i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			break;
+	if (i == N_COMMANDS)
+		return usage_error("unknown command: ", argv[1]);
+	if (argc < 3)
+		return usage_error("missing operand: ", "MOUNTPOINT");
+	return commands[i].run(argv[2], argv + 3);
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory of one mount: blocks, the size, and how it is divided with a share. */
+#include "mem.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+/* ------------------------------------------------------------------------ */
+/* Blocks                                                                    */
+
+enum { BLOCKS = 20000 };
+
+static void slab_blocks_do_not_overlap(void **state)
+{
+	static unsigned char *blocks[BLOCKS];
+	static size_t sizes[BLOCKS];
+	struct slab slab;
+	unsigned seed = 20261124;
+
+	(void)state;
+	slab_init(&slab);
+	for (int step = 0; step < 10 * BLOCKS; step++) {
+		size_t i = (size_t)rand_r(&seed) % BLOCKS;
+
+		if (blocks[i]) {
+			for (size_t k = 0; k < sizes[i]; k++)
+				assert_int_equal(blocks[i][k], (unsigned char)i);
+			slab_free(&slab, blocks[i], sizes[i]);
+			blocks[i] = NULL;
+		} else {
+			sizes[i] = (size_t)rand_r(&seed) % SLAB_BLOCK_MAX + 1;
+			blocks[i] = slab_alloc(&slab, sizes[i]);
+			assert_non_null(blocks[i]);
+			assert_int_equal((uintptr_t)blocks[i] % SLAB_STEP, 0);
+			memset(blocks[i], (int)i, sizes[i]);
+		}
+	}
+	for (size_t i = 0; i < BLOCKS; i++)
+		if (blocks[i])
+			slab_free(&slab, blocks[i], sizes[i]);
+	slab_done(&slab);
+}
+
+static uint64_t resident_kib(void)
+{
+	unsigned long pages = 0, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%lu %lu", &pages, &resident), 2);
+	fclose(file);
+	return resident * 4;
+}
+
+static void slab_gives_memory_back_to_the_system(void **state)
+{
+	enum { MANY = 200000 };
+	void **blocks = calloc(MANY, sizeof(*blocks));
+	uint64_t before, full, after;
+	struct slab slab;
+
+	(void)state;
+	memset(blocks, 1, MANY * sizeof(*blocks)); /* is not to count */
+	slab_init(&slab);
+	before = resident_kib();
+	for (size_t i = 0; i < MANY; i++) {
+		blocks[i] = slab_alloc(&slab, 136);
+		assert_non_null(blocks[i]);
+		memset(blocks[i], 1, 136);
+	}
+	full = resident_kib();
+	assert_in_range(full - before, MANY * 136 / 1024, MANY * 138 / 1024 + 200);
+	/* In an order in which each piece is emptied late. */
+	for (size_t start = 0; start < 7; start++)
+		for (size_t i = start; i < MANY; i += 7)
+			slab_free(&slab, blocks[i], 136);
+	after = resident_kib();
+	assert_in_range(after, 0, before + 300);
+	slab_done(&slab);
+	free(blocks);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Limits                                                                    */
+
+static void size_is_kept(void **state)
+{
+	struct mem mem;
+	void *block, *rest;
+
+	(void)state;
+	mem_init(&mem, 1000, MEM_UNLIMITED);
+	block = mem_alloc(&mem, 600);
+	assert_non_null(block);
+	assert_int_equal(mem_used(&mem), mem_cost(600));
+	errno = 0;
+	assert_null(mem_alloc(&mem, 600));
+	assert_int_equal(errno, ENOSPC);
+	assert_int_equal(mem_charge(&mem, UINT64_MAX), -ENOSPC);
+	assert_int_equal(mem_charge(&mem, UINT64_MAX - 10), -ENOSPC);
+	rest = mem_alloc(&mem, 384);
+	assert_non_null(rest);
+	assert_int_equal(mem_used(&mem), mem_cost(600) + 384);
+	assert_int_equal(mem_set_max(&mem, 991, MEM_UNLIMITED), -EBUSY);
+	assert_int_equal(mem_set_max(&mem, 992, MEM_UNLIMITED), 0);
+	mem_free(&mem, rest, 384);
+	assert_int_equal(mem_set_max(&mem, 700, MEM_UNLIMITED), 0);
+	mem_free(&mem, block, 600);
+	assert_int_equal(mem_used(&mem), 0);
+	assert_int_equal(mem_set_max(&mem, MEM_UNLIMITED, MEM_UNLIMITED), 0);
+	assert_int_equal(mem_charge(&mem, (uint64_t)1 << 60), 0);
+	mem_uncharge(&mem, (uint64_t)1 << 60);
+	mem_done(&mem);
+}
+
+static void what_is_prepaid_cannot_fail_later(void **state)
+{
+	struct mem mem;
+	void *block;
+
+	(void)state;
+	mem_init(&mem, 1000, MEM_UNLIMITED);
+	assert_int_equal(mem_prepay(&mem, 1001), -ENOSPC);
+	assert_int_equal(mem_prepay(&mem, 900), 0);
+	assert_int_equal(mem_charge(&mem, 950), -ENOSPC);
+	block = mem_alloc(&mem, 400);
+	assert_non_null(block);
+	assert_int_equal(mem_used(&mem), 900);
+	mem_prepay_end(&mem);
+	assert_int_equal(mem_used(&mem), 400);
+	mem_free(&mem, block, 400);
+	mem_done(&mem);
+}
+
+/* A place for the bytes of files that keeps a limit, and has something in it. */
+struct place {
+	uint64_t max, used;
+};
+
+static int resize_place(void *arg, uint64_t max)
+{
+	struct place *place = arg;
+
+	if (max < place->used)
+		return -ENOSPC;
+	place->max = max;
+	return 0;
+}
+
+static void size_is_divided_with_the_share(void **state)
+{
+	struct place place = {0};
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, 64 * MIB, MEM_UNLIMITED);
+	assert_int_equal(mem_charge(&mem, 1000), 0);
+	assert_int_equal(mem_set_share(&mem, &(struct mem_share){resize_place, &place}), 0);
+	assert_int_equal(mem_granted(&mem) + place.max, 64 * MIB);
+	assert_true(place.max >= 64 * MIB - 128 * 1024);
+	/* Takes from the share what that does not use. */
+	place.used = 10 * MIB;
+	assert_int_equal(mem_charge(&mem, 50 * MIB), 0);
+	assert_int_equal(mem_granted(&mem) + place.max, 64 * MIB);
+	assert_true(place.max >= place.used);
+	assert_int_equal(mem_charge(&mem, 4 * MIB), -ENOSPC);
+	/* To the last page. */
+	assert_int_equal(mem_charge(&mem, 4 * MIB - 4096), 0);
+	assert_int_equal(mem_charge(&mem, 4096), -ENOSPC);
+	/* And gives back. */
+	mem_uncharge(&mem, 54 * MIB - 4096);
+	mem_settle(&mem);
+	assert_true(place.max >= 64 * MIB - 256 * 1024);
+	assert_int_equal(mem_granted(&mem) + place.max, 64 * MIB);
+	/* The size changes for both. */
+	assert_int_equal(mem_set_max(&mem, 10 * MIB, MEM_UNLIMITED), -EBUSY);
+	assert_int_equal(mem_granted(&mem) + place.max, 64 * MIB);
+	assert_int_equal(mem_set_max(&mem, 10 * MIB + 4096, MEM_UNLIMITED), 0);
+	assert_int_equal(place.max, 10 * MIB);
+	assert_int_equal(mem_set_max(&mem, MEM_UNLIMITED, MEM_UNLIMITED), 0);
+	assert_true(place.max > (uint64_t)1 << 62);
+	assert_int_equal(mem_charge(&mem, 100 * MIB), 0);
+	mem_uncharge(&mem, 100 * MIB + 1000);
+	mem_done(&mem);
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is about to be freed                                                 */
+
+static void what_leaves_makes_room_at_once(void **state)
+{
+	void *block, *again;
+	struct mem mem;
+	uint32_t left;
+
+	(void)state;
+	mem_init(&mem, 1000, 1);
+	assert_int_equal(mem_take_inode(&mem), 0);
+	assert_int_equal(mem_take_inode(&mem), -ENOSPC);
+	block = mem_alloc(&mem, 504);
+	left = mem_leave(&mem, 504);
+	assert_true(left != 0);
+	assert_int_equal(mem_used(&mem), 0);
+	assert_int_equal(mem_take_inode(&mem), 0);
+	again = mem_alloc(&mem, 504);
+	assert_non_null(again);
+	assert_int_equal(mem_used(&mem), 504);
+	/* Freed: nothing changes any more. */
+	mem_gone_begin(&mem, left, 504);
+	mem_free(&mem, block, 504);
+	mem_gone_end(&mem);
+	assert_int_equal(mem_used(&mem), 504);
+	assert_int_equal(atomic_load(&mem.inodes), 1);
+	/* The other one stays after all. */
+	left = mem_leave(&mem, 504);
+	assert_int_equal(mem_used(&mem), 0);
+	mem_stay(&mem, left, 504);
+	assert_int_equal(mem_used(&mem), 504);
+	assert_int_equal(atomic_load(&mem.inodes), 1);
+	mem_gone_begin(&mem, 0, 504);
+	mem_free(&mem, again, 504);
+	mem_gone_end(&mem);
+	assert_int_equal(mem_used(&mem), 0);
+	assert_int_equal(atomic_load(&mem.inodes), 0);
+	mem_done(&mem);
+}
+
+static void what_does_not_go_counts_again(void **state)
+{
+	struct leaving leaving = {0};
+	struct leaving_amount back;
+
+	(void)state;
+	assert_true(leaving_add(&leaving, 100, 5000));
+	assert_true(leaving_add(&leaving, 100, 1000));
+	assert_true(leaving_add(&leaving, 101, 70));
+	assert_true(leaving_remove(&leaving, 100, 1000));
+	leaving_expire(&leaving, 102, &back);
+	assert_int_equal(back.bytes, 0);
+	leaving_expire(&leaving, 103, &back);
+	assert_int_equal(back.bytes, 5000);
+	assert_int_equal(back.inodes, 1);
+	assert_false(leaving_remove(&leaving, 100, 5000));
+	assert_true(leaving_add(&leaving, 103, 9)); /* in the place of the one that was moved out */
+	assert_false(leaving_remove(&leaving, 100, 5000));
+	assert_true(leaving_remove(&leaving, 101, 70));
+	assert_false(leaving_remove(&leaving, 101, 70));
+	leaving_expire(&leaving, 1000, &back);
+	assert_int_equal(back.bytes, 9);
+	assert_int_equal(leaving.bytes, 0);
+}
+
+static void no_more_leaves_than_is_allowed(void **state)
+{
+	struct leaving leaving = {0};
+
+	(void)state;
+	assert_false(leaving_add(&leaving, 5, LEAVING_MAX + 1));
+	assert_true(leaving_add(&leaving, 5, LEAVING_MAX - 10));
+	assert_false(leaving_add(&leaving, 6, 11));
+	assert_true(leaving_add(&leaving, 6, 10));
+	assert_true(leaving_remove(&leaving, 5, LEAVING_MAX - 10));
+	assert_true(leaving_add(&leaving, 6, 11));
+}
+
+/* ------------------------------------------------------------------------ */
+
+enum { THREADS = 4, ROUNDS = 200000 };
+
+static _Atomic uint64_t most;
+
+static void *charge_and_give(void *arg)
+{
+	struct mem *mem = arg;
+	uint64_t used;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		if (mem_charge(mem, 3000))
+			continue;
+		used = mem_used(mem);
+		if (used > atomic_load(&most))
+			atomic_store(&most, used);
+		mem_uncharge(mem, 3000);
+	}
+	return NULL;
+}
+
+static void T7_no_race_exceeds_the_size(void **state)
+{
+	pthread_t threads[THREADS];
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, 10000, MEM_UNLIMITED);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, charge_and_give, &mem), 0);
+	/* Changes of the size never fall below what is used at that moment. */
+	for (int i = 0; i < 2000; i++)
+		(void)mem_set_max(&mem, i % 2 ? 10000 : 3000, MEM_UNLIMITED);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_int_equal(mem_used(&mem), 0);
+	/* A charge that is taken back at once may have shown for a moment. */
+	assert_true(atomic_load(&most) <= 10000 + (THREADS - 1) * 3000);
+	mem_done(&mem);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(slab_blocks_do_not_overlap),
+		cmocka_unit_test(slab_gives_memory_back_to_the_system),
+		cmocka_unit_test(size_is_kept),
+		cmocka_unit_test(what_is_prepaid_cannot_fail_later),
+		cmocka_unit_test(size_is_divided_with_the_share),
+		cmocka_unit_test(what_leaves_makes_room_at_once),
+		cmocka_unit_test(what_does_not_go_counts_again),
+		cmocka_unit_test(no_more_leaves_than_is_allowed),
+		cmocka_unit_test(T7_no_race_exceeds_the_size),
+	};
+
+	return cmocka_run_group_tests_name("tmpfs_mem", tests, NULL, NULL);
+}
