@@ -163,6 +163,11 @@ struct llfuse_file {
 	 * Source: Linux Documentation/filesystems/fuse/fuse-passthrough.rst.
 	 */
 	int backing_fd;
+	/**
+	 * The same, with an id of llfuse_backing_open() in the place of a descriptor; 0 (the preset value): none.
+	 * It stays the file system's, which must not close it before the release of the last open that uses it.
+	 */
+	int backing_id;
 
 	/* out of opendir */
 	/** The kernel may keep the listing and answer from it until it is invalidated
@@ -231,6 +236,10 @@ struct llfuse_conn {
 	uint32_t max_background;
 	/** 1 if a backing file may itself lie on a stacked file system. */
 	uint32_t backing_stack_depth;
+	/** Go on as if open and release were not set. */
+	bool no_open;
+	/** Set to -errno, it ends the session: llfuse_main() returns it.  The init handler has told the reason. */
+	int error;
 };
 
 /* ------------------------------------------------------------------------ */
@@ -572,6 +581,24 @@ enum llfuse_transport llfuse_session_transport(const struct llfuse_session *sess
 
 /** The capabilities (enum llfuse_cap) that are on, known from init on.  Any thread. */
 uint32_t llfuse_session_caps(const struct llfuse_session *session);
+
+/**
+ * Whether this process may register backing files at all, as far as that is known before the mount.  The kernel
+ * asks for CAP_SYS_ADMIN in the first user namespace.
+ */
+bool llfuse_passthrough_is_permitted(void);
+
+/**
+ * Registers @fd, which the caller may then close, for kernel passthrough: for a file system that uses a backing file for
+ * more than one open, as each registration costs.  Only in a handler, with LLFUSE_CAP_PASSTHROUGH on.
+ * The kernel will read and write with the credentials that the thread has now, without CAP_FSETID.
+ * Returns an id, > 0, or -ENOSYS without the capability, -ELOOP for a file on a stacked file system, -EPERM,
+ * -ENOMEM, -EINVAL for what is no regular file.
+ */
+int llfuse_backing_open(struct llfuse_request *req, int fd);
+
+/** Gives the id back.  Any thread. */
+void llfuse_backing_close(struct llfuse_session *session, int backing_id);
 
 /** Whether @ino is open with kernel passthrough now.  Any thread. */
 bool llfuse_file_passthrough(const struct llfuse_session *session, uint64_t ino);

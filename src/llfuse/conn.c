@@ -31,7 +31,7 @@ static uint32_t capable_of(const struct fuse_conn_info *info)
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++)
 		if (info->capable_ext & caps[i].fuse)
 			capable |= (uint32_t)caps[i].cap;
-	if (!ll_passthrough_is_permitted())
+	if (!llfuse_passthrough_is_permitted())
 		capable &= ~(uint32_t)LLFUSE_CAP_PASSTHROUGH;
 	return capable;
 }
@@ -119,6 +119,11 @@ void ll_conn_init(void *userdata, struct fuse_conn_info *info)
 	conn.want = preset(session) & conn.capable;
 	if (session->ops.init)
 		session->ops.init(session->userdata, &conn);
+	if (conn.no_open) {
+		session->ops.open = NULL;
+		session->ops.release = NULL;
+		conn.want &= ~(uint32_t)LLFUSE_CAP_ATOMIC_O_TRUNC;
+	}
 	choose_transport(session, info);
 	agree(session, info, &conn);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "protocol %u.%u, passthrough %s", info->proto_major,
@@ -128,6 +133,10 @@ void ll_conn_init(void *userdata, struct fuse_conn_info *info)
 							   : "not allowed");
 	atomic_store(&session->caps, conn.want);
 	atomic_store(&session->is_initialized, true);
+	if (conn.error) {
+		atomic_store(&session->init_error, conn.error);
+		llfuse_stop(session);
+	}
 }
 
 void ll_conn_destroy(void *userdata)

@@ -8,7 +8,7 @@
 static int opened(struct call *call, uint64_t ino, const struct llfuse_file *file)
 {
 	ll_opens_add(call->session, ino, file, false);
-	return ll_io_mode_open(call->session, call->fuse, ino, file->backing_fd);
+	return ll_io_mode_open(call->session, call->fuse, ino, file);
 }
 
 /* The handler has opened a file that the kernel does not know of. */
@@ -33,7 +33,9 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_OPEN))
 		return;
-	err = call.session->ops.open(&call.req, ino, ll_file_from_fuse(&file, info));
+	err = -ENOSYS; /* after no_open the kernel asks once */
+	if (call.session->ops.open)
+		err = call.session->ops.open(&call.req, ino, ll_file_from_fuse(&file, info));
 	if (!err)
 		info->backing_id = opened(&call, ino, &file);
 	ll_call_end(&call, err);

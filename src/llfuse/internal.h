@@ -92,6 +92,7 @@ struct llfuse_session {
 				      * other lock of the library is held when it is taken. */
 
 	_Atomic uint32_t caps;
+	_Atomic int init_error; /* -errno: what the init handler ended the session with */
 	_Atomic bool is_initialized;
 	_Atomic int transport;
 
@@ -168,11 +169,10 @@ void ll_entry_to_fuse(const struct llfuse_entry *entry, struct fuse_entry_param 
 void ll_io_modes_init(struct io_mode_table *table);
 void ll_io_modes_done(struct io_mode_table *table);
 /* Decides how an open of @ino that has just been answered by the handler does its I/O, and
- * registers @backing_fd (or -1) if it is to.  Returns the backing id to answer with, or 0. */
-int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, int backing_fd);
+ * registers its backing file if it is to.  Returns the backing id to answer with, or 0. */
+int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, const struct llfuse_file *file);
 /* @req NULL: it has been answered already, and libfuse cannot use it any more. */
 void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino);
-bool ll_passthrough_is_permitted(void);
 
 /* opens.c */
 void ll_opens_init(struct open_table *table);

@@ -15,13 +15,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "internal.h"
+#include "call.h"
 
 struct io_mode {
 	struct io_mode *next;
 	uint64_t ino;
 	uint64_t opens;
 	int backing_id; /* 0: through the page cache */
+	bool is_borrowed; /* the file system's own: not to be closed here */
 };
 
 enum { FIRST_BUCKETS = 256 };
@@ -122,21 +123,22 @@ static bool set_fsetid(bool is_on)
 	return was_on;
 }
 
-/* A file that the kernel will not take, such as one on a stacked file system, is served through
- * the page cache instead. */
+/* Returns the id or -errno. */
 static int register_backing(fuse_req_t req, int backing_fd)
 {
 	/* The kernel will write with the credentials of now: with this capability no write through the
 	 * backing file would ever drop a setuid bit. */
 	bool had_fsetid = set_fsetid(false);
-	int backing_id;
+	int backing_id, err;
 
 	ll_log_demote(true);
+	errno = 0;
 	backing_id = fuse_passthrough_open(req, backing_fd);
+	err = errno ? -errno : -EIO;
 	ll_log_demote(false);
 	if (had_fsetid)
 		(void)set_fsetid(true);
-	return backing_id > 0 ? backing_id : 0;
+	return backing_id > 0 ? backing_id : err;
 }
 
 /* libfuse closes a backing id by way of a request.  Where that is gone already, the id waits for
@@ -162,21 +164,40 @@ static void close_orphans_locked(struct io_mode_table *table, fuse_req_t req)
 		(void)fuse_passthrough_close(req, table->orphans[--table->n_orphans]);
 }
 
-int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, int backing_fd)
+/* The first open decides.  A file that the kernel will not take, such as one on a stacked file system, is served
+ * through the page cache instead. */
+static void decide_locked(struct io_mode *mode, fuse_req_t req, const struct llfuse_file *file)
+{
+	if (file->backing_id > 0) {
+		mode->backing_id = file->backing_id;
+		mode->is_borrowed = true;
+	} else if (file->backing_fd >= 0) {
+		int backing_id = register_backing(req, file->backing_fd);
+
+		mode->backing_id = backing_id > 0 ? backing_id : 0;
+	}
+}
+
+static bool is_passthrough_on(const struct llfuse_session *session)
+{
+	return atomic_load_explicit(&session->caps, memory_order_relaxed) & LLFUSE_CAP_PASSTHROUGH;
+}
+
+int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, const struct llfuse_file *file)
 {
 	struct io_mode_table *table = &session->io_modes;
 	struct io_mode **found, *mode;
 	int backing_id = 0;
 
-	if (!(atomic_load_explicit(&session->caps, memory_order_relaxed) & LLFUSE_CAP_PASSTHROUGH))
+	if (!is_passthrough_on(session))
 		return 0;
 	pthread_mutex_lock(&table->lock);
 	close_orphans_locked(table, req);
 	found = find_locked(table, ino);
 	mode = found ? *found : add_locked(table, ino);
 	if (mode) {
-		if (!mode->opens && backing_fd >= 0)
-			mode->backing_id = register_backing(req, backing_fd);
+		if (!mode->opens)
+			decide_locked(mode, req, file);
 		mode->opens++;
 		backing_id = mode->backing_id;
 	}
@@ -189,7 +210,7 @@ void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t
 	struct io_mode_table *table = &session->io_modes;
 	struct io_mode **found;
 
-	if (!(atomic_load_explicit(&session->caps, memory_order_relaxed) & LLFUSE_CAP_PASSTHROUGH))
+	if (!is_passthrough_on(session))
 		return;
 	pthread_mutex_lock(&table->lock);
 	close_orphans_locked(table, req);
@@ -197,12 +218,30 @@ void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t
 	if (found && --(*found)->opens == 0) {
 		struct io_mode *mode = *found;
 
-		if (mode->backing_id)
+		if (mode->backing_id && !mode->is_borrowed)
 			close_backing_locked(table, req, mode->backing_id);
 		*found = mode->next;
 		table->n_modes--;
 		free(mode);
 	}
+	pthread_mutex_unlock(&table->lock);
+}
+
+int llfuse_backing_open(struct llfuse_request *req, int fd)
+{
+	const struct call *call = req->internal;
+
+	if (!call || !is_passthrough_on(call->session))
+		return -ENOSYS;
+	return register_backing(call->fuse, fd);
+}
+
+void llfuse_backing_close(struct llfuse_session *session, int backing_id)
+{
+	struct io_mode_table *table = &session->io_modes;
+
+	pthread_mutex_lock(&table->lock);
+	close_backing_locked(table, NULL, backing_id);
 	pthread_mutex_unlock(&table->lock);
 }
 
@@ -231,7 +270,7 @@ static bool is_first_user_namespace(void)
 
 /* The kernel offers passthrough to everyone and then refuses to register files without this
  * capability: Linux fs/fuse/backing.c. */
-bool ll_passthrough_is_permitted(void)
+bool llfuse_passthrough_is_permitted(void)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];

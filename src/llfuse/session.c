@@ -237,6 +237,8 @@ int llfuse_main(struct llfuse_session *session)
 	}
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "entering main loop");
 	err = loop(session);
+	if (!err)
+		err = atomic_load(&session->init_error);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "left main loop: %s", err ? strerror(-err) : "done");
 	if (session->handles_signals)
 		ll_signals_stop();
@@ -352,7 +354,7 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 	if (config->daemon)
 		report_mounted(&background, name);
 	err = llfuse_main(session);
-	if (err)
+	if (err && !atomic_load(&session->init_error))
 		llfuse_log(LLFUSE_LOG_ERROR, name, "the connection to the kernel failed: %s", strerror(-err));
 	llfuse_close(session, true);
 	return err ? 1 : 0;

@@ -76,6 +76,7 @@ static void print_limits(const struct control_limits *limits)
 	       limits->size_used);
 	printf("nr_inodes=%" PRIu64 "\nnr_inodes_used=%" PRIu64 "\n",
 	       limits->inodes == LIMITS_NONE ? 0 : limits->inodes, limits->inodes_used);
+	printf("data=%.*s\n", (int)sizeof(limits->data), limits->data);
 }
 
 static int run_limits(const char *mountpoint, char **words)

@@ -22,6 +22,7 @@ struct control_limits {
 	uint64_t inodes; /* in, if set; out */
 	uint64_t size_used; /* out */
 	uint64_t inodes_used; /* out */
+	char data[16]; /* out: where bytes of files lie, "kernel" or "heap" */
 };
 
 /* -EPERM, -EBUSY if more is in use than is to be allowed, -EINVAL; on failure nothing is changed. */

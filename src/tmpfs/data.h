@@ -44,8 +44,8 @@ struct data {
 struct data_look {
 	uint64_t size;
 	uint64_t allocated; /* bytes that are taken */
-	/* When the kernel last read and wrote them without us; all zero if it did not.  What the inode itself
-	 * knows counts where it is later. */
+	/* Whether the last refresh() found that the kernel had read or written them meanwhile, and when. */
+	bool was_read, was_written;
 	struct timespec atime, mtime, ctime;
 	bool is_setid_lost; /* a write that we did not see drops the setuid and setgid bits: watch_setid() */
 };
@@ -56,8 +56,8 @@ struct data_ops {
 	/* Frees the plane; no file has bytes any more. */
 	void (*free)(struct data_plane *plane);
 
-	/* Bytes that files take and mem does not count. */
-	uint64_t (*used)(struct data_plane *plane);
+	/* Whether bytes of files are counted by mem's share, and not by mem itself. */
+	bool is_share;
 
 	/* Frees all. */
 	void (*clear)(struct data_plane *plane, struct data *data);
@@ -94,25 +94,36 @@ struct data_ops {
 
 	/* What follows is for a plane whose bytes the kernel reads and writes by itself; else NULL. */
 
-	/* One open.  Returns a handle, > 0, by which the kernel does the I/O, or 0 where it goes through us; the
-	 * first open decides that for all until the last close.  @may_hand_out: whether it may. */
-	int (*open)(struct data_plane *plane, struct data *data, bool is_writer, bool may_hand_out, void *request);
-	void (*close)(struct data_plane *plane, struct data *data, bool is_writer);
+	/* One open; @flags are of enum data_open_flags.  Returns a handle, > 0, by which the kernel does the I/O, or 0
+	 * where it goes through us; the first open decides that for all until the last close. */
+	int (*open)(struct data_plane *plane, struct data *data, unsigned flags, void *request);
+	void (*close)(struct data_plane *plane, struct data *data, unsigned flags);
+	bool (*is_open)(const struct data *data);
+
+	/* Whether somebody may write now without our seeing it. */
+	bool (*is_changing)(const struct data *data);
 
 	/* Whether look() may not know of what the kernel did; refresh() asks it. */
 	bool (*is_stale)(const struct data *data);
 	void (*refresh)(struct data_plane *plane, struct data *data);
 
-	bool (*is_open)(const struct data *data);
-
-	/* Whether somebody may write now without our seeing it. */
-	bool (*is_changing)(const struct data *data);
+	/* Gives up what an empty file does not need, unless it is open. */
+	void (*tidy)(struct data_plane *plane, struct data *data);
 
 	/* The inode's times were set: what the kernel does follows from these. */
 	void (*set_times)(struct data_plane *plane, struct data *data, const struct timespec times[2]);
 
 	/* Whether a write that we do not see is to be told in is_setid_lost. */
 	void (*watch_setid)(struct data_plane *plane, struct data *data, bool is_on);
+
+	/* All files are freed next, and then the plane. */
+	void (*abandon)(struct data_plane *plane);
+};
+
+enum data_open_flags {
+	DATA_OPEN_WRITER = 1 << 0, /* may write */
+	DATA_OPEN_NEW = 1 << 1, /* of a file that is just made: it may fail for want of room */
+	DATA_OPEN_OURS = 1 << 2, /* the I/O is to go through us */
 };
 
 struct data_plane {

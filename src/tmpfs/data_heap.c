@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -289,15 +290,9 @@ static unsigned char *make_page(struct data *data, struct mem *mem, uint64_t pag
 /* ------------------------------------------------------------------------ */
 /* The interface                                                             */
 
-static uint64_t heap_used(struct data_plane *plane)
-{
-	(void)plane;
-	return 0; /* mem counts it all */
-}
-
 static void heap_free(struct data_plane *plane)
 {
-	(void)plane; /* there is nothing but the files */
+	free(plane); /* there is nothing but the files */
 }
 
 static void heap_clear(struct data_plane *plane, struct data *data)
@@ -442,7 +437,7 @@ static uint64_t cost_of_filling(const struct data *data, uint64_t first, uint64_
 	/* A first page that is shorter than a page is made anew. */
 	if (data->heap.height == 0)
 		missing.pages++;
-	return missing.pages * mem_cost(DATA_PAGE_SIZE) + missing.nodes * mem_cost(sizeof(struct node));
+	return missing.pages * mem_block_cost(DATA_PAGE_SIZE) + missing.nodes * mem_block_cost(sizeof(struct node));
 }
 
 static int fill_holes(struct data *data, struct mem *mem, uint64_t off, uint64_t len)
@@ -539,10 +534,9 @@ static ssize_t heap_copy(struct data_plane *plane, const struct data *from, uint
 	return (ssize_t)done;
 }
 
-const struct data_ops data_heap_ops = {
+static const struct data_ops data_heap_ops = {
 	.name = "heap",
 	.free = heap_free,
-	.used = heap_used,
 	.clear = heap_clear,
 	.look = heap_look,
 	.read = heap_read,
@@ -554,3 +548,14 @@ const struct data_ops data_heap_ops = {
 	.seek = heap_seek,
 	.copy = heap_copy,
 };
+
+int data_heap_new(struct mem *mem, struct data_plane **made)
+{
+	struct data_plane *plane = calloc(1, sizeof(*plane));
+
+	if (!plane)
+		return -ENOMEM;
+	*plane = (struct data_plane){.ops = &data_heap_ops, .mem = mem};
+	*made = plane;
+	return 0;
+}

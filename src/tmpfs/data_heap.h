@@ -11,6 +11,7 @@
 
 #include "data.h"
 
-extern const struct data_ops data_heap_ops;
+/* Returns 0 or -ENOMEM.  @mem is not charged for the plane itself. */
+int data_heap_new(struct mem *mem, struct data_plane **plane);
 
 #endif

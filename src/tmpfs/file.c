@@ -16,6 +16,79 @@ static int must_be_regular(const struct inode *inode)
 	return inode_is_dir(inode) ? -EISDIR : -EINVAL;
 }
 
+static unsigned data_flags(const struct inode *inode, unsigned flags) REQUIRES_SHARED(inode->lock)
+{
+	unsigned result = 0;
+
+	if (flags & FILE_OPEN_WRITER)
+		result |= DATA_OPEN_WRITER;
+	if (flags & FILE_OPEN_NEW)
+		result |= DATA_OPEN_NEW;
+	/* Only we know who may not keep these bits by writing. */
+	if (inode_drops_setid(inode))
+		result |= DATA_OPEN_OURS;
+	return result;
+}
+
+static int truncate_locked(struct inode *inode, struct data_plane *plane, unsigned flags) REQUIRES(inode->lock)
+{
+	int err;
+
+	err = plane->ops->resize(plane, &inode->data, 0);
+	if (err)
+		return err;
+	inode_modified_locked(inode);
+	if (flags & FILE_OPEN_DROP_SUIDGID)
+		inode_drop_suidgid_locked(inode);
+	return 0;
+}
+
+static int open_locked(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
+		       struct file_opening *opening) REQUIRES(inode->lock)
+{
+	bool was_changing = data_is_changing(plane, &inode->data);
+	int handle, err = 0;
+
+	inode_stay_locked(inode, plane);
+	inode_refresh_locked(inode, plane);
+	if (flags & FILE_OPEN_TRUNCATE)
+		err = truncate_locked(inode, plane, flags);
+	if (err)
+		return err;
+	handle = plane->ops->open(plane, &inode->data, data_flags(inode, flags), request);
+	if (handle < 0)
+		return handle;
+	opening->handle = handle;
+	opening->is_first_writer = (flags & FILE_OPEN_WRITER) && !was_changing;
+	return 0;
+}
+
+int file_open(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
+	      struct file_opening *opening)
+{
+	int err = must_be_regular(inode);
+
+	if (err)
+		return err;
+	small_rwlock_wrlock(&inode->lock);
+	err = open_locked(inode, plane, flags, request, opening);
+	small_rwlock_wrunlock(&inode->lock);
+	return err;
+}
+
+void file_close(struct inode *inode, struct data_plane *plane, unsigned flags)
+{
+	if (must_be_regular(inode))
+		return;
+	small_rwlock_wrlock(&inode->lock);
+	plane->ops->close(plane, &inode->data, flags & FILE_OPEN_WRITER ? DATA_OPEN_WRITER : 0);
+	if (flags & FILE_OPEN_WRITER)
+		inode_refresh_locked(inode, plane);
+	plane->ops->tidy(plane, &inode->data);
+	inode_leave_locked(inode, plane);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
 ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size_t n, uint64_t off)
 {
 	ssize_t got = must_be_regular(inode);
@@ -72,7 +145,7 @@ bool file_is_starved(struct inode *inode, struct data_plane *plane)
 	small_rwlock_rdlock(&inode->lock);
 	is_starved = inode->starved;
 	small_rwlock_rdunlock(&inode->lock);
-	if (!is_starved || !mem_has_room(plane->mem, mem_cost(DATA_PAGE_SIZE)))
+	if (!is_starved || !mem_has_room(plane->mem, mem_block_cost(DATA_PAGE_SIZE)))
 		return is_starved;
 	small_rwlock_wrlock(&inode->lock);
 	inode->starved = false;

@@ -16,6 +16,25 @@ enum file_write_flags {
 	FILE_DROP_SUIDGID = 1 << 1, /* the writer may not keep setuid and setgid */
 };
 
+enum file_open_flags {
+	FILE_OPEN_WRITER = 1 << 0, /* may write */
+	FILE_OPEN_NEW = 1 << 1, /* just made */
+	FILE_OPEN_TRUNCATE = 1 << 2,
+	FILE_OPEN_DROP_SUIDGID = 1 << 3, /* by the truncation */
+};
+
+/* How an open is to go on. */
+struct file_opening {
+	int handle; /* > 0: of the registry's, by which the kernel does the I/O; 0: it comes to us */
+	bool is_first_writer; /* from here on the attributes may change without our seeing it */
+};
+
+/* Only in a plane with opens (data_plane.ops->open).  @request is for its registry.
+ * Returns 0, -ENOSPC only for a new file, -ENOMEM, -ENFILE. */
+int file_open(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
+	      struct file_opening *opening);
+void file_close(struct inode *inode, struct data_plane *plane, unsigned flags);
+
 /* Returns how many bytes were read, or -errno of the plane's. */
 ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size_t n, uint64_t off);
 

@@ -117,9 +117,13 @@ void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 		return;
 	plane->ops->refresh(plane, &inode->data);
 	plane->ops->look(plane, &inode->data, &look);
-	take_later(&inode->atime, &look.atime);
-	take_later(&inode->mtime, &look.mtime);
-	take_later(&inode->ctime, &look.ctime);
+	if (look.was_read)
+		inode->atime = stamp_of(&look.atime);
+	if (look.was_written) {
+		inode->mtime = stamp_of(&look.mtime);
+		/* We may have changed the mode since. */
+		take_later(&inode->ctime, &look.ctime);
+	}
 	if (look.is_setid_lost)
 		inode_drop_suidgid_locked(inode);
 }
@@ -136,24 +140,38 @@ static void rdlock_fresh(struct inode *inode, struct data_plane *plane) ACQUIRE_
 	small_rwlock_downgrade(&inode->lock);
 }
 
-void inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
+bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
 {
+	bool is_changing;
+
 	rdlock_fresh(inode, plane);
 	stat_locked(inode, plane, st);
 	if (btime)
 		*btime = timespec_of(inode->btime);
+	is_changing = inode_is_regular(inode) && data_is_changing(plane, &inode->data);
 	small_rwlock_rdunlock(&inode->lock);
+	return is_changing;
+}
+
+static unsigned setid_bits(const struct inode *inode) REQUIRES_SHARED(inode->lock)
+{
+	unsigned bits = S_ISUID;
+
+	if (inode_is_dir(inode))
+		return 0;
+	if (inode->permissions & S_IXGRP)
+		bits |= S_ISGID;
+	return inode->permissions & bits;
+}
+
+bool inode_drops_setid(const struct inode *inode)
+{
+	return setid_bits(inode) != 0;
 }
 
 void inode_drop_suidgid_locked(struct inode *inode)
 {
-	unsigned drop = S_ISUID;
-
-	/* Without group execution the bit means mandatory locking, not a group. */
-	if (inode->permissions & S_IXGRP)
-		drop |= S_ISGID;
-	if (!inode_is_dir(inode))
-		inode->permissions = (uint16_t)(inode->permissions & ~drop);
+	inode->permissions = (uint16_t)(inode->permissions & ~setid_bits(inode));
 }
 
 void inode_modified_locked(struct inode *inode)
@@ -202,6 +220,13 @@ static void change_times(struct inode *inode, struct data_plane *plane, const st
 				      (struct timespec[2]){timespec_of(inode->atime), timespec_of(inode->mtime)});
 }
 
+/* Who has the file open may go on writing without our seeing it. */
+static void watch_setid(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)
+{
+	if (inode_is_regular(inode) && plane->ops->watch_setid)
+		plane->ops->watch_setid(plane, &inode->data, inode_drops_setid(inode));
+}
+
 int inode_change(struct inode *inode, struct data_plane *plane, const struct inode_change *change, struct stat *after)
 {
 	int err = 0;
@@ -220,6 +245,7 @@ int inode_change(struct inode *inode, struct data_plane *plane, const struct ino
 		inode->permissions = (uint16_t)(change->mode & PERMISSIONS);
 	if (change->set)
 		change_times(inode, plane, change);
+	watch_setid(inode, plane);
 	inode_refresh_locked(inode, plane); /* the new size may only now be known */
 	stat_locked(inode, plane, after);
 unlock:
@@ -242,31 +268,49 @@ void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner)
 /* Going                                                                     */
 
 /* What goes with @inode, its names aside. */
-static uint64_t cost_of(const struct inode *inode, struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+static struct mem_cost cost_of(const struct inode *inode, struct data_plane *plane) REQUIRES_SHARED(inode->lock)
 {
+	struct mem_cost cost = {.memory = mem_block_cost(sizeof(*inode))};
 	struct data_look look = {0};
 
 	if (inode_is_regular(inode))
 		plane->ops->look(plane, &inode->data, &look);
-	return mem_cost(sizeof(*inode)) + look.allocated;
+	*(plane->ops->is_share ? &cost.share : &cost.memory) += look.allocated;
+	return cost;
+}
+
+static bool is_in_use(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+{
+	return inode->links > 0 || (inode_is_regular(inode) && data_is_open(plane, &inode->data));
+}
+
+void inode_leave_locked(struct inode *inode, struct data_plane *plane)
+{
+	struct mem_cost cost;
+
+	if (inode->is_leaving || is_in_use(inode, plane))
+		return;
+	inode_refresh_locked(inode, plane);
+	cost = cost_of(inode, plane);
+	inode->left = mem_leave(plane->mem, &cost);
+	inode->is_leaving = inode->left != 0;
 }
 
 void inode_leave(struct inode *inode, struct data_plane *plane)
 {
 	small_rwlock_wrlock(&inode->lock);
-	if (inode->links == 0 && !(inode_is_regular(inode) && data_is_open(plane, &inode->data))) {
-		inode_refresh_locked(inode, plane);
-		inode->left = mem_leave(plane->mem, cost_of(inode, plane));
-		inode->is_leaving = inode->left != 0;
-	}
+	inode_leave_locked(inode, plane);
 	small_rwlock_wrunlock(&inode->lock);
 }
 
 void inode_stay_locked(struct inode *inode, struct data_plane *plane)
 {
+	struct mem_cost cost;
+
 	if (!inode->is_leaving)
 		return;
-	mem_stay(plane->mem, inode->left, cost_of(inode, plane));
+	cost = cost_of(inode, plane);
+	mem_stay(plane->mem, inode->left, &cost);
 	inode->is_leaving = false;
 	inode->left = 0;
 }
@@ -288,10 +332,14 @@ static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRE
 	}
 }
 
-/* Nobody else has the inode any more. */
+/* Nobody else has the inode any more.  The lock orders what they did last before this; it goes with the inode. */
 void inode_free(struct inode *inode, struct data_plane *plane) NO_THREAD_SAFETY_ANALYSIS
 {
-	mem_gone_begin(plane->mem, inode->is_leaving ? inode->left : 0, cost_of(inode, plane));
+	struct mem_cost cost;
+
+	small_rwlock_wrlock(&inode->lock);
+	cost = cost_of(inode, plane);
+	mem_gone_begin(plane->mem, inode->is_leaving ? inode->left : 0, &cost);
 	free_contents(inode, plane);
 	mem_free(plane->mem, inode, sizeof(*inode));
 	mem_gone_end(plane->mem);

@@ -112,8 +112,8 @@ static inline mode_t inode_type(const struct inode *inode)
 	return (mode_t)inode->type << 12; /* DTTOIF(), which gives an int */
 }
 
-/* The attributes; @btime may be NULL. */
-void inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime);
+/* The attributes; @btime may be NULL.  Returns whether they may change without our seeing it. */
+bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime);
 
 /* Takes over what happened to the bytes without us. */
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
@@ -133,6 +133,7 @@ void inode_links_changed(struct inode *inode, int by);
 /* If the last name was removed, and nobody is known to use the inode, it is about to go: what it costs does
  * not count for a moment.  It stays after all when its bytes change. */
 void inode_leave(struct inode *inode, struct data_plane *plane);
+void inode_leave_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 void inode_stay_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 
 /* Like inode_links_changed(inode, 1), unless there are too many (-EMLINK), or the
@@ -153,6 +154,9 @@ void inode_end_access(struct inode *inode) RELEASE_SHARED(inode->lock);
 
 /* Sets mtime and ctime to now. */
 void inode_modified_locked(struct inode *inode) REQUIRES(inode->lock);
+
+/* Whether it has such bits: a setgid bit without group execution means mandatory locking, not a group. */
+bool inode_drops_setid(const struct inode *inode) REQUIRES_SHARED(inode->lock);
 
 /* As chown(2), write(2) and truncate(2) do for those who may not keep them. */
 void inode_drop_suidgid_locked(struct inode *inode) REQUIRES(inode->lock);

@@ -6,28 +6,40 @@
 
 #define PLACES (LEAVING_SECONDS + 1)
 
-bool leaving_add(struct leaving *leaving, uint32_t second, uint64_t bytes)
+static void add(struct leaving_amount *to, const struct leaving_amount *amount)
 {
-	struct leaving_amount *amount = &leaving->places[second % PLACES].amount;
+	to->memory += amount->memory;
+	to->share += amount->share;
+	to->inodes += amount->inodes;
+}
 
-	if (bytes > LEAVING_MAX - leaving->bytes)
+static void subtract(struct leaving_amount *from, const struct leaving_amount *amount)
+{
+	from->memory -= amount->memory;
+	from->share -= amount->share;
+	from->inodes -= amount->inodes;
+}
+
+bool leaving_add(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount)
+{
+	uint64_t before = leaving->all.memory + leaving->all.share, more = amount->memory + amount->share;
+
+	if (more > LEAVING_MAX - before)
 		return false;
 	leaving->places[second % PLACES].second = second;
-	amount->bytes += bytes;
-	amount->inodes++;
-	leaving->bytes += bytes;
+	add(&leaving->places[second % PLACES].amount, amount);
+	add(&leaving->all, amount);
 	return true;
 }
 
-bool leaving_remove(struct leaving *leaving, uint32_t second, uint64_t bytes)
+bool leaving_remove(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount)
 {
-	struct leaving_amount *amount = &leaving->places[second % PLACES].amount;
+	struct leaving_amount *place = &leaving->places[second % PLACES].amount;
 
-	if (leaving->places[second % PLACES].second != second || amount->inodes == 0)
+	if (leaving->places[second % PLACES].second != second || place->inodes == 0)
 		return false;
-	amount->bytes -= bytes;
-	amount->inodes--;
-	leaving->bytes -= bytes;
+	subtract(place, amount);
+	subtract(&leaving->all, amount);
 	return true;
 }
 
@@ -39,9 +51,8 @@ void leaving_expire(struct leaving *leaving, uint32_t now, struct leaving_amount
 	for (i = 0; i < PLACES; i++) {
 		if (now - leaving->places[i].second <= LEAVING_SECONDS)
 			continue;
-		back->bytes += leaving->places[i].amount.bytes;
-		back->inodes += leaving->places[i].amount.inodes;
-		leaving->bytes -= leaving->places[i].amount.bytes;
+		add(back, &leaving->places[i].amount);
+		subtract(&leaving->all, &leaving->places[i].amount);
 		memset(&leaving->places[i], 0, sizeof(leaving->places[i]));
 	}
 }

@@ -3,8 +3,12 @@
 #include "limits.h"
 #include "ops.h"
 
+#include <errno.h>
+#include <linux/capability.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PROGRAM "tmpfs"
@@ -16,6 +20,10 @@ struct options {
 	char *size;
 	char *nr_blocks;
 	char *nr_inodes;
+	char *data;
+	char *huge;
+	char *mempolicy;
+	bool noswap;
 	bool no_writeback;
 };
 
@@ -25,8 +33,16 @@ static const struct llfuse_option option_table[] = {
 	{"nr_blocks", LLFUSE_OPTION_STRING, offsetof(struct options, nr_blocks), "N", "the same, in pages of 4 KiB"},
 	{"nr_inodes", LLFUSE_OPTION_STRING, offsetof(struct options, nr_inodes), "N",
 	 "files of all types (one for each page of half the memory); 0: no limit"},
+	{"data", LLFUSE_OPTION_STRING, offsetof(struct options, data), "PLANE",
+	 "where bytes of files lie: kernel, heap, or auto (kernel, if it may be)"},
+	{"huge", LLFUSE_OPTION_STRING, offsetof(struct options, huge), "POLICY",
+	 "huge pages, with data=kernel: never, always, within_size, advise"},
+	{"mpol", LLFUSE_OPTION_STRING, offsetof(struct options, mempolicy), "POLICY",
+	 "NUMA policy, with data=kernel, as in tmpfs(5)"},
+	{"noswap", LLFUSE_OPTION_FLAG, offsetof(struct options, noswap), NULL,
+	 "bytes of files are never swapped out, with data=kernel"},
 	{"no_writeback", LLFUSE_OPTION_FLAG, offsetof(struct options, no_writeback), NULL,
-	 "each write comes here at once: slower, and exact"},
+	 "with data=heap, each write comes here at once: slower, and exact"},
 	{"mode", LLFUSE_OPTION_MODE, offsetof(struct options, mode), "OCT", "permissions of the root (0755)"},
 	{"uid", LLFUSE_OPTION_UINT, offsetof(struct options, uid), "N", "owner of the root (who mounts)"},
 	{"gid", LLFUSE_OPTION_UINT, offsetof(struct options, gid), "N", "group of the root (who mounts)"},
@@ -44,6 +60,8 @@ struct settings {
 	mode_t mode;
 	struct owner owner;
 	struct tree_limits limits;
+	enum tmpfs_plane plane;
+	struct data_kernel_options kernel;
 	bool writeback;
 };
 
@@ -88,25 +106,98 @@ static bool settle_inodes(const struct options *options, uint64_t *inodes)
 	return true;
 }
 
+static const char *kernel_only_option(const struct options *options)
+{
+	if (options->huge)
+		return "huge";
+	if (options->mempolicy)
+		return "mpol";
+	return options->noswap ? "noswap" : NULL;
+}
+
+static bool settle_plane(const struct options *options, struct settings *settings)
+{
+	const char *data = options->data ? options->data : "auto", *option = kernel_only_option(options);
+
+	settings->kernel = (struct data_kernel_options){
+		.huge = options->huge, .mempolicy = options->mempolicy, .noswap = options->noswap};
+	settings->writeback = !options->no_writeback;
+	if (strcmp(data, "heap") == 0)
+		settings->plane = TMPFS_PLANE_HEAP;
+	else if (strcmp(data, "kernel") == 0 || (option && strcmp(data, "auto") == 0))
+		settings->plane = TMPFS_PLANE_KERNEL;
+	else if (strcmp(data, "auto") == 0)
+		settings->plane = TMPFS_PLANE_AUTO;
+	else
+		return refuse("data", data, "not kernel, heap or auto");
+	if (settings->plane == TMPFS_PLANE_HEAP && option) {
+		llfuse_complain(PROGRAM, "%s: needs data=kernel", option);
+		return false;
+	}
+	return true;
+}
+
 /* Returns false, with the reason told, if the options make no sense. */
 static bool settle(const struct options *options, struct settings *settings)
 {
 	if (!is_id("uid", options->uid) || !is_id("gid", options->gid))
 		return false;
 	settings->mode = options->mode;
-	settings->writeback = !options->no_writeback;
 	settings->owner = (struct owner){.uid = (uid_t)options->uid, .gid = (gid_t)options->gid};
-	return settle_size(options, &settings->limits.size) && settle_inodes(options, &settings->limits.inodes);
+	return settle_plane(options, settings) && settle_size(options, &settings->limits.size) &&
+	       settle_inodes(options, &settings->limits.inodes);
+}
+
+/* What can be known before the mount, so that the reason is told to who waits for it. */
+static bool kernel_plane_can_be(const struct settings *settings)
+{
+	int err;
+
+	if (settings->plane != TMPFS_PLANE_KERNEL)
+		return true;
+	err = llfuse_passthrough_is_permitted() ? data_kernel_probe(&settings->kernel) : -EPERM;
+	if (err)
+		llfuse_complain(PROGRAM, "data=kernel: %s", err == -EPERM ? "needs CAP_SYS_ADMIN" : strerror(-err));
+	return err == 0;
+}
+
+/* A descriptor for each file that was used lately makes its next open faster. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* else there are fewer */
+}
+
+/* The kernel writes to backing files with our credentials, and is to drop their setuid bit: inherited by all threads,
+ * this need not be done for each file.  We never use it. */
+static void drop_fsetid(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, caps) < 0)
+		return;
+	caps[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
+	(void)syscall(SYS_capset, &header, caps); /* what one has one may give up */
 }
 
 /* Returns the exit status. */
 static int mount_and_run(struct llfuse_config *config, const struct settings *settings)
 {
-	struct tmpfs fs = {.writeback = settings->writeback};
+	struct tmpfs fs = {
+		.plane = settings->plane, .kernel_options = settings->kernel, .writeback = settings->writeback};
 	int err, status;
 
 	if (!config->fsname)
 		config->fsname = PROGRAM;
+	if (!kernel_plane_can_be(settings))
+		return 1;
+	raise_file_limit();
+	drop_fsetid();
 	err = tree_new(settings->mode, settings->owner, &settings->limits, &fs.tree);
 	if (err) {
 		llfuse_complain(PROGRAM, "%s", strerror(-err));

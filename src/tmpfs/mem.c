@@ -74,10 +74,20 @@ static bool shrink_grant_locked(struct mem *mem, uint64_t granted)
 	return false;
 }
 
+static uint64_t add_up(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static int resize_share_locked(struct mem *mem, uint64_t max, uint64_t granted)
+{
+	return mem->share.resize(mem->share.arg, add_up(max - granted, mem->lent));
+}
+
 /* Makes @granted the grant, at the cost of the share. */
 static bool grow_grant_locked(struct mem *mem, uint64_t granted)
 {
-	if (granted > mem_max(mem) || mem->share.resize(mem->share.arg, mem_max(mem) - granted))
+	if (granted > mem_max(mem) || resize_share_locked(mem, mem_max(mem), granted))
 		return false;
 	atomic_store(&mem->granted, granted);
 	return true;
@@ -111,7 +121,7 @@ static void give_to_share(struct mem *mem)
 	step = step_of(mem_max(mem));
 	keep = round_up(atomic_load(&mem->used), step);
 	if (keep < mem_max(mem) && keep + step < atomic_load(&mem->granted) && shrink_grant_locked(mem, keep))
-		(void)mem->share.resize(mem->share.arg, mem_max(mem) - keep); /* more than it had: cannot fail */
+		(void)resize_share_locked(mem, mem_max(mem), keep); /* more than it had: cannot fail */
 	pthread_mutex_unlock(&mem->lock);
 }
 
@@ -139,6 +149,12 @@ int mem_charge(struct mem *mem, uint64_t n)
 		if (!grow_grant(mem, n))
 			return -ENOSPC;
 	return 0;
+}
+
+void mem_charge_anyway(struct mem *mem, uint64_t n)
+{
+	if (mem_charge(mem, n))
+		atomic_fetch_add(&mem->used, n);
 }
 
 void mem_uncharge(struct mem *mem, uint64_t n)
@@ -202,10 +218,40 @@ static uint32_t now_s(void)
 	return (uint32_t)now.tv_sec + 1;
 }
 
-static void count_again(struct mem *mem, const struct leaving_amount *back)
+/* As much of @cost as may leave. */
+static struct leaving_amount amount_of(const struct mem_cost *cost)
 {
-	atomic_fetch_add(&mem->used, back->bytes);
+	struct leaving_amount amount = {.memory = cost->memory, .share = cost->share, .inodes = 1};
+
+	if (amount.memory > LEAVING_INODE_MAX)
+		amount.memory = LEAVING_INODE_MAX;
+	if (amount.share > LEAVING_INODE_MAX)
+		amount.share = LEAVING_INODE_MAX;
+	return amount;
+}
+
+/*
+ * The share keeps its limit itself, and does not know that something is leaving it: it gets as much more.
+ * That takes time, and is done only where the room may be missed before it is really there.
+ */
+static void lend_locked(struct mem *mem)
+{
+	uint64_t part = mem_max(mem) - atomic_load(&mem->granted), before = mem->lent;
+	bool is_short;
+
+	if (!mem->share.resize || mem->leaving.all.share == before)
+		return;
+	is_short = before > 0 || add_up(mem->share.used(mem->share.arg), LEAVING_MAX) > part;
+	mem->lent = is_short ? mem->leaving.all.share : 0;
+	if (mem->lent != before && resize_share_locked(mem, mem_max(mem), atomic_load(&mem->granted)))
+		mem->lent = before; /* it is in use: to be tried again */
+}
+
+static void count_again_locked(struct mem *mem, const struct leaving_amount *back)
+{
+	atomic_fetch_add(&mem->used, back->memory);
 	atomic_fetch_add(&mem->inodes, back->inodes);
+	lend_locked(mem);
 }
 
 static void expire_locked(struct mem *mem, uint32_t now)
@@ -213,19 +259,22 @@ static void expire_locked(struct mem *mem, uint32_t now)
 	struct leaving_amount back;
 
 	leaving_expire(&mem->leaving, now, &back);
-	count_again(mem, &back);
+	if (back.inodes > 0)
+		count_again_locked(mem, &back);
 }
 
-uint32_t mem_leave(struct mem *mem, uint64_t bytes)
+uint32_t mem_leave(struct mem *mem, const struct mem_cost *cost)
 {
+	const struct leaving_amount amount = amount_of(cost);
 	uint32_t now = now_s();
 
 	pthread_mutex_lock(&mem->lock);
 	expire_locked(mem, now);
-	if (leaving_add(&mem->leaving, now, bytes)) {
-		atomic_fetch_sub(&mem->used, bytes);
+	if (leaving_add(&mem->leaving, now, &amount)) {
+		atomic_fetch_sub(&mem->used, amount.memory);
 		atomic_fetch_sub(&mem->inodes, 1);
 		atomic_store_explicit(&mem->leaving_since, now, memory_order_relaxed);
+		lend_locked(mem);
 	} else {
 		now = 0;
 	}
@@ -233,27 +282,28 @@ uint32_t mem_leave(struct mem *mem, uint64_t bytes)
 	return now;
 }
 
-void mem_stay(struct mem *mem, uint32_t left, uint64_t bytes)
+void mem_stay(struct mem *mem, uint32_t left, const struct mem_cost *cost)
 {
+	const struct leaving_amount amount = amount_of(cost);
+
 	pthread_mutex_lock(&mem->lock);
-	if (leaving_remove(&mem->leaving, left, bytes))
-		count_again(mem, &(struct leaving_amount){.bytes = bytes, .inodes = 1});
+	if (leaving_remove(&mem->leaving, left, &amount))
+		count_again_locked(mem, &amount);
 	pthread_mutex_unlock(&mem->lock);
 }
 
-void mem_gone_begin(struct mem *mem, uint32_t left, uint64_t bytes)
+void mem_gone_begin(struct mem *mem, uint32_t left, const struct mem_cost *cost)
 {
-	bool is_left;
+	const struct leaving_amount amount = amount_of(cost);
+	bool is_left = false;
 
-	if (left == 0) {
-		mem_give_inode(mem);
-		return;
+	if (left != 0) {
+		pthread_mutex_lock(&mem->lock);
+		is_left = leaving_remove(&mem->leaving, left, &amount);
+		pthread_mutex_unlock(&mem->lock);
 	}
-	pthread_mutex_lock(&mem->lock);
-	is_left = leaving_remove(&mem->leaving, left, bytes);
-	pthread_mutex_unlock(&mem->lock);
 	if (is_left)
-		refunded = bytes;
+		refunded = amount.memory;
 	else
 		mem_give_inode(mem);
 }
@@ -263,6 +313,11 @@ void mem_gone_end(struct mem *mem)
 	/* Less was freed than had left: it had been freed before. */
 	atomic_fetch_add(&mem->used, refunded);
 	refunded = 0;
+	if (!mem->share.resize)
+		return;
+	pthread_mutex_lock(&mem->lock);
+	lend_locked(mem);
+	pthread_mutex_unlock(&mem->lock);
 }
 
 /* What left and is still there counts again. */
@@ -325,7 +380,7 @@ static int divide_locked(struct mem *mem, uint64_t max)
 
 	if (granted > max || (granted < before && !shrink_grant_locked(mem, granted)))
 		return -EBUSY;
-	if (mem->share.resize(mem->share.arg, max - atomic_load(&mem->granted))) {
+	if (resize_share_locked(mem, max, atomic_load(&mem->granted))) {
 		atomic_store(&mem->granted, before);
 		return -EBUSY;
 	}
@@ -364,9 +419,18 @@ uint64_t mem_used(const struct mem *mem)
 	return atomic_load_explicit(&mem->used, memory_order_relaxed);
 }
 
-uint64_t mem_granted(const struct mem *mem)
+uint64_t mem_taken(struct mem *mem)
 {
-	return atomic_load_explicit(&mem->granted, memory_order_relaxed);
+	uint64_t taken, leaving;
+
+	if (!mem->share.resize)
+		return mem_used(mem);
+	pthread_mutex_lock(&mem->lock);
+	/* What is granted here, the share cannot have. */
+	taken = atomic_load(&mem->granted) + mem->share.used(mem->share.arg);
+	leaving = mem->leaving.all.share;
+	pthread_mutex_unlock(&mem->lock);
+	return taken > leaving ? taken - leaving : 0;
 }
 
 uint64_t mem_max(const struct mem *mem)
@@ -385,7 +449,7 @@ static uint64_t heap_cost(size_t size)
 	return cost < 32 ? 32 : cost;
 }
 
-uint64_t mem_cost(size_t size)
+uint64_t mem_block_cost(size_t size)
 {
 	return size <= SLAB_BLOCK_MAX ? slab_cost(size) : heap_cost(size);
 }
@@ -429,14 +493,14 @@ static void *alloc(struct mem *mem, size_t size, bool is_zeroed)
 		errno = ENOMEM;
 		return NULL;
 	}
-	err = mem_charge(mem, mem_cost(size));
+	err = mem_charge(mem, mem_block_cost(size));
 	if (err) {
 		errno = -err;
 		return NULL;
 	}
 	block = take(mem, size, is_zeroed);
 	if (!block)
-		mem_uncharge(mem, mem_cost(size));
+		mem_uncharge(mem, mem_block_cost(size));
 	return block;
 }
 
@@ -460,7 +524,7 @@ void mem_free(struct mem *mem, void *block, size_t size)
 		free(block);
 		atomic_fetch_sub_explicit(&mem->heap, heap_cost(size), memory_order_relaxed);
 	}
-	mem_uncharge(mem, mem_cost(size));
+	mem_uncharge(mem, mem_block_cost(size));
 }
 
 static void trim_heap(struct mem *mem)
@@ -478,7 +542,7 @@ static void trim_heap(struct mem *mem)
 /* Whether give_to_share() has something to do: looked at without the lock, for it is after each request. */
 static bool has_much_to_give(const struct mem *mem)
 {
-	uint64_t used = mem_used(mem), granted = mem_granted(mem);
+	uint64_t used = mem_used(mem), granted = atomic_load_explicit(&mem->granted, memory_order_relaxed);
 
 	return granted > used && granted != mem_max(mem) && granted - used > 2 * step_of(mem_max(mem));
 }

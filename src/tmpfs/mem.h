@@ -28,6 +28,7 @@
 struct mem_share {
 	/* Lets the share have @max bytes and no more.  Returns 0, or -ENOSPC if it has more already. */
 	int (*resize)(void *arg, uint64_t max);
+	uint64_t (*used)(void *arg);
 	void *arg;
 };
 
@@ -43,6 +44,7 @@ struct mem {
 	_Atomic uint32_t leaving_since; /* the second in which the last began to leave; 0: none is */
 	pthread_mutex_t lock; /* guards what follows, and changes of granted and max; taken after all others */
 	struct leaving leaving;
+	uint64_t lent; /* what the share may have beyond its part, for what is leaving it */
 	struct mem_share share; /* resize NULL: there is none, and granted is max */
 };
 
@@ -70,19 +72,28 @@ void mem_free(struct mem *mem, void *block, size_t size);
 int mem_charge(struct mem *mem, uint64_t n);
 void mem_uncharge(struct mem *mem, uint64_t n);
 
+/* Also if the size forbids it: for the little that what must not fail takes. */
+void mem_charge_anyway(struct mem *mem, uint64_t n);
+
 /* One inode more.  Returns 0 or -ENOSPC. */
 int mem_take_inode(struct mem *mem);
 void mem_give_inode(struct mem *mem);
 
+/* What one inode costs. */
+struct mem_cost {
+	uint64_t memory; /* bytes that are charged here */
+	uint64_t share; /* bytes in the share */
+};
+
 /*
- * An inode that costs @bytes is about to be freed: it does not count any more, unless it is still there
- * in two seconds.  Returns the second in which it left, for what follows, or 0 if it goes on to count.
+ * An inode is about to be freed: it does not count any more, unless it is still there in two seconds.  Returns the
+ * second in which it left, for what follows, or 0 if it goes on to count.
  * mem_stay(): it is not freed after all.  mem_gone_begin() and mem_gone_end() stand around what frees it in this
- * thread.  @bytes are the same each time.
+ * thread.  @cost is the same each time.
  */
-uint32_t mem_leave(struct mem *mem, uint64_t bytes);
-void mem_stay(struct mem *mem, uint32_t left, uint64_t bytes);
-void mem_gone_begin(struct mem *mem, uint32_t left, uint64_t bytes);
+uint32_t mem_leave(struct mem *mem, const struct mem_cost *cost);
+void mem_stay(struct mem *mem, uint32_t left, const struct mem_cost *cost);
+void mem_gone_begin(struct mem *mem, uint32_t left, const struct mem_cost *cost);
 void mem_gone_end(struct mem *mem);
 
 /* Whether a charge of @n bytes would succeed now. */
@@ -94,12 +105,13 @@ int mem_prepay(struct mem *mem, uint64_t n);
 void mem_prepay_end(struct mem *mem);
 
 /* What a block of @size is charged with. */
-uint64_t mem_cost(size_t size);
+uint64_t mem_block_cost(size_t size);
 
-/* What is counted, and what the share cannot have. */
 uint64_t mem_used(const struct mem *mem);
-uint64_t mem_granted(const struct mem *mem);
 uint64_t mem_max(const struct mem *mem);
+
+/* How much of the size is taken, the share's part included. */
+uint64_t mem_taken(struct mem *mem);
 
 /* Gives what is free to the system, and to the share, if that is worth the time it
  * takes.  Called with no lock held, after something was freed. */

@@ -2,15 +2,76 @@
 /* The table of handlers, and what is agreed with the kernel.  See ops.h. */
 #include "ops.h"
 
-static void op_init(void *userdata, struct llfuse_conn *conn)
-{
-	struct tmpfs *fs = userdata;
+#include <errno.h>
+#include <string.h>
 
+#define NAME "tmpfs"
+
+/* ------------------------------------------------------------------------ */
+/* The registry of the kernel's plane                                        */
+
+static int add_backing(void *request, int fd)
+{
+	struct llfuse_request *req = request;
+
+	atomic_store_explicit(&tmpfs_of(req)->session, llfuse_request_session(req), memory_order_relaxed);
+	return llfuse_backing_open(req, fd);
+}
+
+static void remove_backing(void *arg, int handle)
+{
+	struct tmpfs *fs = arg;
+
+	llfuse_backing_close(atomic_load_explicit(&fs->session, memory_order_relaxed), handle);
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is agreed with the kernel                                            */
+
+/* Returns 0 or why the bytes cannot lie in the kernel. */
+static int try_kernel_plane(struct tmpfs *fs, const struct llfuse_conn *conn)
+{
+	struct data_kernel_options options = fs->kernel_options;
+
+	if (!(conn->capable & LLFUSE_CAP_PASSTHROUGH))
+		return -EOPNOTSUPP;
+	options.registry = (struct data_registry){.add = add_backing, .remove = remove_backing, .arg = fs};
+	return tree_use_kernel(fs->tree, &options);
+}
+
+static void use_kernel_plane(struct llfuse_conn *conn)
+{
+	conn->want |= LLFUSE_CAP_PASSTHROUGH;
+	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: kernel (passthrough to a private tmpfs)");
+}
+
+/* The kernel opens by itself, and may collect writes. */
+static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, const char *reason)
+{
+	conn->no_open = true;
 	fs->writeback = fs->writeback && (conn->capable & LLFUSE_CAP_WRITEBACK_CACHE);
 	if (fs->writeback)
 		conn->want |= LLFUSE_CAP_WRITEBACK_CACHE;
+	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: heap%s (%s)", fs->writeback ? ", writeback cache" : "", reason);
+}
+
+static void op_init(void *userdata, struct llfuse_conn *conn)
+{
+	struct tmpfs *fs = userdata;
+	int err = fs->plane == TMPFS_PLANE_HEAP ? 0 : try_kernel_plane(fs, conn);
+
 	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS | LLFUSE_CAP_PARALLEL_DIROPS | LLFUSE_CAP_EXPLICIT_INVAL_DATA |
 		      LLFUSE_CAP_HANDLE_KILLPRIV_V2;
+	if (err && fs->plane == TMPFS_PLANE_KERNEL) {
+		llfuse_log(LLFUSE_LOG_ERROR, NAME, "data=kernel: %s",
+			   err == -EOPNOTSUPP ? "this kernel has no passthrough for FUSE" : strerror(-err));
+		conn->error = err;
+	} else if (err || fs->plane == TMPFS_PLANE_HEAP) {
+		use_heap_plane(fs, conn, err ? strerror(-err) : "as asked for");
+	} else {
+		fs->writeback = false;
+		use_kernel_plane(conn);
+	}
 }
 
 static void op_destroy(void *userdata)
@@ -27,12 +88,14 @@ void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *ent
 	entry->generation = tree->generation;
 	entry->entry_timeout_s = LLFUSE_FOREVER_S;
 	entry->attr_timeout_s = LLFUSE_FOREVER_S;
-	inode_stat(inode, &tree->plane, &entry->attr, NULL);
+	/* A file that somebody may write to without our seeing it. */
+	if (inode_stat(inode, tree->plane, &entry->attr, NULL))
+		entry->attr_timeout_s = 0;
 }
 
 /*
- * Left out on purpose: open and opendir, without which the kernel opens by itself, and keeps what it has of
- * pages and listings, as nobody else changes them; flush, fsync and fsyncdir, as there is nothing behind this
+ * Left out on purpose: opendir, without which the kernel opens by itself, and keeps what it has of
+ * listings, as nobody else changes them (and open too, where bytes lie with us: see use_heap_plane()); flush, fsync and fsyncdir, as there is nothing behind this
  * memory (the kernel takes the missing handler for success and asks no more); access,
  * as the kernel checks permissions; the locks, which the kernel keeps itself.
  */
@@ -51,6 +114,8 @@ const struct llfuse_ops tmpfs_ops = {
 	.symlink = op_symlink,
 	.rename = op_rename,
 	.link = op_link,
+	.open = op_open,
+	.release = op_release,
 	.read = op_read,
 	.write = op_write,
 	.readdir = op_readdir,

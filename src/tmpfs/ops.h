@@ -15,8 +15,19 @@
 
 #include <llfuse.h>
 
+/* Where the bytes of files are to lie. */
+enum tmpfs_plane {
+	TMPFS_PLANE_AUTO, /* the kernel's, if it lets us */
+	TMPFS_PLANE_HEAP,
+	TMPFS_PLANE_KERNEL,
+};
+
 struct tmpfs {
 	struct tree *tree; /* freed by destroy */
+	/* Fixed before the mount. */
+	enum tmpfs_plane plane;
+	struct data_kernel_options kernel_options;
+	_Atomic(struct llfuse_session *) session; /* once a file was registered with it */
 	/* The kernel is to collect writes; from init on, whether it does: it then owns sizes and times of regular
 	 * files. */
 	bool writeback;
@@ -73,6 +84,9 @@ int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mod
 	      struct llfuse_entry *entry);
 int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
 	       struct llfuse_entry *entry);
+/* open and release are used only where the kernel reads and writes by itself. */
+int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
+int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file);
 int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data);
 ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
 		 off_t off);

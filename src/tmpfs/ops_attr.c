@@ -15,7 +15,7 @@ int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	if (!inode)
 		return -ESTALE;
 	/* Only a write(2) into the kernel's cache asks by way of an open file. */
-	if (file && tmpfs_of(req)->writeback && file_is_starved(inode, &tree->plane))
+	if (file && tmpfs_of(req)->writeback && file_is_starved(inode, tree->plane))
 		err = -ENOSPC;
 	else
 		fill_entry(tree, inode, entry);
@@ -63,7 +63,7 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	(void)file;
 	if (!inode)
 		return -ESTALE;
-	err = inode_change(inode, &tree->plane, &change, &entry->attr);
+	err = inode_change(inode, tree->plane, &change, &entry->attr);
 	if (!err)
 		fill_entry(tree, inode, entry);
 	tree_put(tree, inode);
@@ -81,13 +81,14 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	struct inode *inode = tree_get(tree_of(req), ino);
 	struct timespec btime;
 	struct stat st;
+	bool is_changing;
 
 	(void)file;
 	(void)flags; /* AT_STATX_*: the answer is always exact */
 	(void)mask; /* all of it costs the same */
 	if (!inode)
 		return -ESTALE;
-	inode_stat(inode, &tree_of(req)->plane, &st, &btime);
+	is_changing = inode_stat(inode, tree_of(req)->plane, &st, &btime);
 	tree_put(tree_of(req), inode);
 	stx->stx_mask = STATX_BASIC_STATS | STATX_BTIME;
 	stx->stx_blksize = (uint32_t)st.st_blksize;
@@ -104,7 +105,7 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	stx->stx_btime = statx_time(&btime);
 	stx->stx_rdev_major = major(st.st_rdev);
 	stx->stx_rdev_minor = minor(st.st_rdev);
-	*attr_timeout_s = LLFUSE_FOREVER_S;
+	*attr_timeout_s = is_changing ? 0 : LLFUSE_FOREVER_S;
 	return 0;
 }
 

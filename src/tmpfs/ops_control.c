@@ -4,6 +4,7 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ static int control_limits(struct llfuse_request *req, const struct control_limit
 	tree_usage(tree_of(req), &limits, &used);
 	*out = (struct control_limits){
 		.size = limits.size, .inodes = limits.inodes, .size_used = used.size, .inodes_used = used.inodes};
+	snprintf(out->data, sizeof(out->data), "%s", tree_of(req)->plane->ops->name);
 	return 0;
 }
 

@@ -1,38 +1,80 @@
 /* SPDX-License-Identifier: MIT */
-/* Handlers for open files: create, read, write, fallocate, seek, copy.  See ops.h. */
+/* Handlers for open files: create, open, read, write, fallocate, seek, copy.  See ops.h. */
 #include "file.h"
 #include "ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 /* ------------------------------------------------------------------------ */
 /* Opening                                                                   */
 
-/* What holds for every open regular file. */
+/* What holds for every open regular file that comes to us. */
 static void fill_file(struct llfuse_file *file)
 {
 	file->keep_cache = true;
 	file->noflush = true;
 }
 
+static bool is_writer(const struct llfuse_file *file)
+{
+	return (file->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* An open on its way through the core. */
+struct opening {
+	struct llfuse_request *req;
+	struct llfuse_file *file;
+	unsigned flags; /* of enum file_open_flags */
+	bool is_first_writer;
+};
+
+static int open_inode(struct inode *inode, void *arg)
+{
+	struct opening *opening = arg;
+	struct data_plane *plane = tree_of(opening->req)->plane;
+	struct file_opening result;
+	int err;
+
+	fill_file(opening->file);
+	if (!plane->ops->open)
+		return 0;
+	err = file_open(inode, plane, opening->flags, opening->req, &result);
+	if (err)
+		return err;
+	tree_ref(inode); /* the open's, until release */
+	opening->file->backing_id = result.handle;
+	/* What the kernel keeps of a file that it read through a backing file is old. */
+	opening->file->keep_cache = false;
+	opening->is_first_writer = result.is_first_writer;
+	return 0;
+}
+
+static struct opening opening_of(struct llfuse_request *req, struct llfuse_file *file, unsigned flags)
+{
+	if (is_writer(file))
+		flags |= FILE_OPEN_WRITER;
+	return (struct opening){.req = req, .file = file, .flags = flags};
+}
+
 int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_file *file,
 	      struct llfuse_entry *entry)
 {
-	struct tree *tree = tree_of(req);
+	struct opening opening = opening_of(req, file, FILE_OPEN_NEW);
 	struct inode *made;
 	int err;
 
-	err = tree_mknod(tree, parent, name, S_IFREG | (mode & 07777), 0, owner_of(req), &made);
+	err = tree_create(tree_of(req), parent, name, mode, owner_of(req), open_inode, &opening, &made);
 	if (err)
 		return err;
-	fill_entry(tree, made, entry);
-	fill_file(file);
+	fill_entry(tree_of(req), made, entry);
 	return 0;
 }
 
 int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct llfuse_file *file,
 	       struct llfuse_entry *entry)
 {
+	struct opening opening = opening_of(req, file, FILE_OPEN_NEW);
 	struct tree *tree = tree_of(req);
 	struct inode *made;
 	int err;
@@ -40,8 +82,54 @@ int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct 
 	err = tree_tmpfile(tree, parent, mode, owner_of(req), &made);
 	if (err)
 		return err;
+	err = open_inode(made, &opening);
+	if (err) {
+		tree_put(tree, made);
+		return err;
+	}
 	fill_entry(tree, made, entry);
-	fill_file(file);
+	return 0;
+}
+
+/* The kernel may have been told attributes that hold for ever, and from now on somebody may change the file by a
+ * mapping, of which neither of us hears. */
+static void expire_attributes(struct llfuse_request *req, uint64_t ino)
+{
+	struct llfuse_session *session = llfuse_request_session(req);
+
+	if (session)
+		(void)llfuse_notify_inval_inode(session, ino, -1, 0); /* it may have gone */
+}
+
+int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
+{
+	struct opening opening = opening_of(req, file, 0);
+	struct inode *inode = tree_get(tree_of(req), ino);
+	int err;
+
+	if (!inode)
+		return -ESTALE;
+	if (file->flags & O_TRUNC)
+		opening.flags |= FILE_OPEN_TRUNCATE;
+	if (file->kill_suidgid)
+		opening.flags |= FILE_OPEN_DROP_SUIDGID;
+	err = open_inode(inode, &opening);
+	tree_put(tree_of(req), inode);
+	if (!err && opening.is_first_writer)
+		expire_attributes(req, ino);
+	return err;
+}
+
+int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
+{
+	struct tree *tree = tree_of(req);
+	struct inode *inode = tree_get(tree, ino);
+
+	if (!inode)
+		return -ESTALE;
+	file_close(inode, tree->plane, is_writer(file) ? FILE_OPEN_WRITER : 0);
+	tree_put(tree, inode);
+	tree_put(tree, inode); /* the open's */
 	return 0;
 }
 
@@ -61,7 +149,7 @@ int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, 
 	inode = tree_get(tree, ino);
 	if (!inode)
 		return -ESTALE;
-	n = file_read(inode, &tree->plane, room, llfuse_data_size(data), (uint64_t)off);
+	n = file_read(inode, tree->plane, room, llfuse_data_size(data), (uint64_t)off);
 	tree_put(tree, inode);
 	if (n < 0)
 		return (int)n;
@@ -69,13 +157,13 @@ int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, 
 	return 0;
 }
 
-static unsigned write_flags(const struct llfuse_file *file)
+static unsigned write_flags(const struct llfuse_request *req, const struct llfuse_file *file)
 {
 	unsigned flags = 0;
 
-	/* What the kernel writes back it has stamped itself, when the application wrote: those
+	/* What the kernel collected it has stamped itself, when the application wrote: those
 	 * times come with setattr. */
-	if (file->is_writepage)
+	if (file->is_writepage && tmpfs_of(req)->writeback)
 		flags |= FILE_KEEP_TIMES;
 	if (file->kill_suidgid)
 		flags |= FILE_DROP_SUIDGID;
@@ -91,7 +179,7 @@ static ssize_t lose(struct llfuse_request *req, struct inode *inode, uint64_t en
 {
 	struct llfuse_session *session = llfuse_request_session(req);
 
-	file_lose(inode, &tree_of(req)->plane, end);
+	file_lose(inode, tree_of(req)->plane, end);
 	if (session)
 		(void)llfuse_notify_inval_inode(session, inode->number, -1, 0); /* it may have gone */
 	return n < 0 ? n : -ENOSPC;
@@ -106,7 +194,7 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 
 	if (!inode)
 		return -ESTALE;
-	n = file_write(inode, &tree->plane, buf, size, (uint64_t)off, write_flags(file));
+	n = file_write(inode, tree->plane, buf, size, (uint64_t)off, write_flags(req, file));
 	if (file->is_writepage && n != (ssize_t)size)
 		n = lose(req, inode, (uint64_t)off + size, n);
 	tree_put(tree, inode);
@@ -121,7 +209,7 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 
 	if (!inode)
 		return -ESTALE;
-	err = file_allocate(inode, &tree->plane, mode, (uint64_t)off, (uint64_t)len,
+	err = file_allocate(inode, tree->plane, mode, (uint64_t)off, (uint64_t)len,
 			    file->kill_suidgid ? FILE_DROP_SUIDGID : 0);
 	tree_put(tree, inode);
 	return err;
@@ -141,7 +229,7 @@ off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	inode = tree_get(tree, ino);
 	if (!inode)
 		return -ESTALE;
-	found = file_seek(inode, &tree->plane, (uint64_t)off, whence);
+	found = file_seek(inode, tree->plane, (uint64_t)off, whence);
 	tree_put(tree, inode);
 	return found;
 }
@@ -159,7 +247,7 @@ ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct l
 	from = tree_get(tree, ino_in);
 	to = tree_get(tree, ino_out);
 	if (from && to)
-		n = file_copy(from, (uint64_t)off_in, to, (uint64_t)off_out, len, &tree->plane,
+		n = file_copy(from, (uint64_t)off_in, to, (uint64_t)off_out, len, tree->plane,
 			      file_out->kill_suidgid ? FILE_DROP_SUIDGID : 0);
 	if (from)
 		tree_put(tree, from);

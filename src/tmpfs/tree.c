@@ -69,8 +69,9 @@ int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, 
 	random_bytes(&tree->generation, sizeof(tree->generation));
 	if (tree->generation == 0)
 		tree->generation = 1;
-	tree->plane = (struct data_plane){.ops = &data_heap_ops, .mem = &tree->mem};
-	err = make_root(tree, mode, owner);
+	err = data_heap_new(&tree->mem, &tree->plane);
+	if (!err)
+		err = make_root(tree, mode, owner);
 	if (err) {
 		tree_free(tree);
 		return err;
@@ -83,15 +84,31 @@ static void free_link(struct table_link *link, void *arg)
 {
 	struct tree *tree = arg;
 
-	inode_free((struct inode *)link, &tree->plane);
+	inode_free((struct inode *)link, tree->plane);
+}
+
+int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options)
+{
+	struct data_plane *plane;
+	int err;
+
+	err = data_kernel_new(&tree->mem, options, &plane);
+	if (err)
+		return err;
+	tree->plane->ops->free(tree->plane);
+	tree->plane = plane;
+	return 0;
 }
 
 void tree_free(struct tree *tree)
 {
 	if (!tree)
 		return;
+	if (tree->plane && tree->plane->ops->abandon)
+		tree->plane->ops->abandon(tree->plane);
 	itable_drain(&tree->inodes, &tree->mem, free_link, tree);
-	tree->plane.ops->free(&tree->plane);
+	if (tree->plane)
+		tree->plane->ops->free(tree->plane);
 	mem_done(&tree->mem);
 	(void)pthread_rwlock_destroy(&tree->lock); /* fails only while it is held */
 	free(tree);
@@ -99,12 +116,8 @@ void tree_free(struct tree *tree)
 
 void tree_usage(struct tree *tree, struct tree_limits *limits, struct tree_limits *used)
 {
-	uint64_t granted = mem_granted(&tree->mem);
-
 	*limits = (struct tree_limits){.size = mem_max(&tree->mem), .inodes = atomic_load(&tree->mem.inodes_max)};
-	/* What is granted to memory, the bytes of files cannot have. */
-	used->size = (granted < limits->size ? granted : mem_used(&tree->mem)) + tree->plane.ops->used(&tree->plane);
-	used->inodes = atomic_load(&tree->mem.inodes);
+	*used = (struct tree_limits){.size = mem_taken(&tree->mem), .inodes = atomic_load(&tree->mem.inodes)};
 }
 
 int tree_set_limits(struct tree *tree, const struct tree_limits *limits)
@@ -154,7 +167,7 @@ void tree_ref(struct inode *inode)
 static void unref(struct tree *tree, struct inode *inode, uint64_t n)
 {
 	if (itable_unref(&tree->inodes, &tree->mem, inode, n))
-		inode_free(inode, &tree->plane);
+		inode_free(inode, tree->plane);
 	/* Also when the request only made a file shorter. */
 	mem_settle(&tree->mem);
 }

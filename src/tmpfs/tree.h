@@ -20,7 +20,7 @@
 #ifndef TMPFS_TREE_H
 #define TMPFS_TREE_H
 
-#include "data.h"
+#include "data_kernel.h"
 #include "inode.h"
 #include "itable.h"
 #include "mem.h"
@@ -40,7 +40,7 @@ struct tree {
 	/* fixed */
 	struct siphash_key name_key;
 	uint32_t generation; /* of all inodes of this tree; not 0 */
-	struct data_plane plane; /* where the bytes of files are */
+	struct data_plane *plane; /* where the bytes of files are */
 	struct inode *root;
 };
 
@@ -53,6 +53,10 @@ struct tree_limits {
 /* @mode is of the root, its type ignored.  The bytes of files lie in memory of our own.
  * Returns 0, -ENOMEM, or -ENOSPC if not even the root fits. */
 int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, struct tree **tree);
+
+/* Lets the bytes of files lie in the kernel's plane, while there is no file yet.  Returns 0 or what data_kernel_new()
+ * says; then all stays as it was. */
+int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options);
 
 /* Frees everything, referred to or not.  NULL is nothing. */
 void tree_free(struct tree *tree);
@@ -94,6 +98,10 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct ino
 /* -EEXIST.  @mode has type and permissions. */
 int tree_mknod(struct tree *tree, uint64_t parent, const char *name, mode_t mode, dev_t rdev, struct owner owner,
 	       struct inode **made);
+/* As mknod for a regular file, on which @prepare is called before anybody can find it; what that returns but 0
+ * is the result. */
+int tree_create(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
+		int (*prepare)(struct inode *inode, void *arg), void *arg, struct inode **made);
 int tree_mkdir(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
 	       struct inode **made);
 int tree_symlink(struct tree *tree, uint64_t parent, const char *name, const char *target, struct owner owner,

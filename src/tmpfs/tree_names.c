@@ -46,6 +46,8 @@ static int name_new_inode(struct tree *tree, struct inode *parent, const struct 
 struct contents {
 	dev_t rdev;
 	const char *target; /* of a symbolic link, else NULL */
+	int (*prepare)(struct inode *inode, void *arg); /* of a regular file; may be NULL */
+	void *arg;
 };
 
 static int fill_contents(struct tree *tree, struct inode *inode, const struct contents *contents)
@@ -53,6 +55,8 @@ static int fill_contents(struct tree *tree, struct inode *inode, const struct co
 	size_t len;
 
 	switch (inode->type) {
+	case DT_REG:
+		return contents->prepare ? contents->prepare(inode, contents->arg) : 0;
 	case DT_CHR:
 	case DT_BLK:
 		inode->rdev = contents->rdev;
@@ -110,6 +114,14 @@ int tree_mknod(struct tree *tree, uint64_t parent, const char *name, mode_t mode
 	default:
 		return -EINVAL;
 	}
+}
+
+int tree_create(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
+		int (*prepare)(struct inode *inode, void *arg), void *arg, struct inode **made)
+{
+	const struct contents contents = {.prepare = prepare, .arg = arg};
+
+	return make_node(tree, parent, name, S_IFREG | (mode & 07777), owner, &contents, made);
 }
 
 int tree_mkdir(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
@@ -239,7 +251,7 @@ static int remove_name(struct tree *tree, uint64_t parent, const char *bytes, bo
 	err = remove_locked(tree, dir, &name, want_dir, &victim);
 	pthread_rwlock_unlock(&tree->lock);
 	if (!err) {
-		inode_leave(victim, &tree->plane);
+		inode_leave(victim, tree->plane);
 		tree_put(tree, victim);
 	}
 	tree_put(tree, dir);

@@ -141,7 +141,7 @@ static int rename_between(struct tree *tree, struct place *from, struct place *t
 	err = rename_locked(tree, from, to, flags, &replaced);
 	pthread_rwlock_unlock(&tree->lock);
 	if (replaced) {
-		inode_leave(replaced, &tree->plane);
+		inode_leave(replaced, tree->plane);
 		tree_put(tree, replaced);
 	}
 	return err;

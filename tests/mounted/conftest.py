@@ -15,7 +15,30 @@ from harness import kernel, mounts
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT_S = 120
-PROGRAMS = ("tmpfs", "passthroughfs")
+
+class Subject:
+    """A file system as it is mounted for tests that take each: the program, and options of its own."""
+
+    def __init__(self, name, program, *options, needs_passthrough=False):
+        self.name = name
+        self.program = program
+        self.options = options
+        self.needs_passthrough = needs_passthrough
+
+    def why_not(self):
+        if self.needs_passthrough and not mounts.can_passthrough():
+            return "the kernel's data plane needs root and passthrough"
+        return None
+
+    def __repr__(self):
+        return self.name
+
+
+TMPFS_KERNEL = Subject("tmpfs-kernel", "tmpfs", "-o", "data=kernel", needs_passthrough=True)
+TMPFS_HEAP = Subject("tmpfs-heap", "tmpfs", "-o", "data=heap")
+TMPFS_EXACT = Subject("tmpfs-heap-exact", "tmpfs", "-o", "data=heap,no_writeback")
+TMPFS = (TMPFS_KERNEL, TMPFS_HEAP)
+SUBJECTS = (*TMPFS, Subject("passthroughfs", "passthroughfs"))
 
 
 def pytest_configure(config):
@@ -156,9 +179,9 @@ def new_mount(work, place):
 class Shared:
     """One mount that many tests share, each in a directory of its own, and its oracle."""
 
-    def __init__(self, program, transport, work):
-        self.program = program
-        self.base = tempfile.mkdtemp(prefix=f"{program}-{transport.name}-", dir=work)
+    def __init__(self, subject, transport, work):
+        program = self.program = subject.program
+        self.base = tempfile.mkdtemp(prefix=f"{subject.name}-{transport.name}-", dir=work)
         os.chmod(self.base, 0o755)
         self.mountpoint = self._mkdir("mnt")
         self.oracle = self._mkdir("oracle")
@@ -166,7 +189,7 @@ class Shared:
         self.oracle_is_mount = program == "tmpfs" and os.geteuid() == 0
         if self.oracle_is_mount:
             kernel.mount("oracle", self.oracle, "tmpfs", 0, "mode=755")
-        options = list(transport.options)
+        options = [*transport.options, *subject.options]
         if os.geteuid() == 0:
             options += ["-o", "allow_other"]
         self.mount = mounts.Mount(program, self.mountpoint, *options, source=self.source)
@@ -215,15 +238,15 @@ class SharedMounts:
         self._all = {}
         self._serial = 0
 
-    def place(self, program, transport):
-        key = (program, transport.name)
+    def place(self, subject, transport):
+        key = (subject.name, transport.name)
         shared = self._all.get(key)
         if shared is not None and not shared.is_alive():
             with contextlib.suppress(mounts.Failed):
                 shared.close()
             shared = None
         if shared is None:
-            shared = self._all[key] = Shared(program, transport, self._work)
+            shared = self._all[key] = Shared(subject, transport, self._work)
         self._serial += 1
         return Place(shared, f"test{self._serial}")
 
@@ -244,32 +267,42 @@ def shared_mounts(work, uring_switch):
     pool.close()
 
 
-def _place(request, program, transport):
-    place = request.getfixturevalue("shared_mounts").place(program, transport)
+def _place(request, subject, transport):
+    reason = subject.why_not()
+    if reason:
+        pytest.skip(reason)
+    place = request.getfixturevalue("shared_mounts").place(subject, transport)
     yield place
-    assert place.mount.is_running(), f"{program} died: {place.mount.stderr()}"
+    assert place.mount.is_running(), f"{subject} died: {place.mount.stderr()}"
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=SUBJECTS, ids=repr)
 def fs(request, transport):
     """A directory on each writable file system on each transport."""
     yield from _place(request, request.param, transport)
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=SUBJECTS, ids=repr)
 def fs_many(request, many):
     """As fs, with several workers only."""
     yield from _place(request, request.param, many)
 
 
-@pytest.fixture
+@pytest.fixture(params=TMPFS, ids=repr)
 def tmpfs(request, transport):
-    yield from _place(request, "tmpfs", transport)
+    """A directory on tmpfs, on each data plane and transport."""
+    yield from _place(request, request.param, transport)
+
+
+@pytest.fixture(params=(TMPFS_KERNEL, TMPFS_EXACT), ids=repr)
+def tmpfs_exact(request, transport):
+    """The same where no write stays with the kernel."""
+    yield from _place(request, request.param, transport)
 
 
 @pytest.fixture
 def passthroughfs(request, transport):
-    yield from _place(request, "passthroughfs", transport)
+    yield from _place(request, SUBJECTS[-1], transport)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -182,10 +182,40 @@ def test_unknown_option(program, place, mountpoint, option):
     "option",
     ["mode=9z", "mode=", "mode=17777", "mode=-1", "uid=x", "uid=", "uid=-1", "gid=5000000000", "gid=1x"]
     + ["size=", "size=x", "size=1q", "size=-1", "size=5%%", "size=20e", "size=99999999999999999999"]
+    + ["data=", "data=disk", "data=Kernel", "huge=always,data=heap", "mpol=local,data=heap"]
     + ["nr_inodes=", "nr_inodes=x", "nr_inodes=50%", "nr_blocks=1.5", "nr_blocks=10,size=1m"],
 )
 def test_malformed_value(place, mountpoint, option):
     assert_refused("tmpfs", run("tmpfs", "-o", option, mountpoint), 2, option.split("=")[0])
+
+
+@needs_root
+@pytest.mark.parametrize("option", ["huge=sometimes", "mpol=nonsense"])
+def test_value_that_the_kernels_tmpfs_refuses(place, mountpoint, option):
+    if not mounts.can_passthrough():
+        pytest.skip("the kernel's data plane needs root and passthrough")
+    assert_refused("tmpfs", run("tmpfs", "-o", option, mountpoint), 1, "data=kernel")
+
+
+@needs_root
+def test_data_plane_that_needs_privilege(work):
+    """Asked for by an ordinary user, it is refused before anything is mounted; unasked, the other one is taken."""
+
+    def look(machine):
+        machine.set_dev_fuse(0o666)
+        mountpoint = machine.user_directory("mnt")
+        refused = run(
+            "tmpfs", "-o", "data=kernel", mountpoint, executable=machine.executable("tmpfs"), **machine.as_user()
+        )
+        with machine.mount("tmpfs", mountpoint, "--debug") as mount:
+            mount.wait_logged("data: heap")
+        return refused
+
+    assert_refused("tmpfs", on_private_machine(work, look), 1, "data=kernel", "CAP_SYS_ADMIN")
+
+
+def test_option_of_the_other_data_plane(mountpoint):
+    assert_refused("tmpfs", run("tmpfs", "-o", "noswap,data=heap", mountpoint), 2, "noswap", "data=kernel")
 
 
 @pytest.mark.parametrize("options", [["max_read=x"], ["rootmode=x"]])

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import needs_root
+from conftest import TMPFS, TMPFS_EXACT, needs_root
 from harness import mounts
 from harness.children import as_user
 
@@ -39,7 +39,7 @@ def test_help(program, option):
 def test_help_lists_the_programs_own_options():
     help_of = {program: run(program, "--help").stdout for program in ("lltest", "tmpfs")}
     assert "--file" in help_of["lltest"] and "--name" in help_of["lltest"]
-    for option in ("mode=", "uid=", "gid=", "size=", "nr_blocks=", "nr_inodes="):
+    for option in ("mode=", "uid=", "gid=", "size=", "nr_blocks=", "nr_inodes=", "data=", "no_writeback", "noswap"):
         assert option in help_of["tmpfs"]
 
 
@@ -115,3 +115,24 @@ def test_two_dashes_end_the_options(new_mount, place, program):
     operands = ["--", "-source", "-mnt"] if program == "passthroughfs" else ["--", "-mnt"]
     mount = new_mount(program, mountpoint=mountpoint, operands=operands, cwd=place)
     assert isinstance(os.listdir(mount.mountpoint), list)
+
+
+@pytest.mark.parametrize("subject", [*TMPFS, TMPFS_EXACT], ids=repr)
+def test_data_plane_is_told_in_the_log(new_mount, subject):
+    if subject.why_not():
+        pytest.skip(subject.why_not())
+    mount = new_mount("tmpfs", "--debug", *subject.options)
+    name = "kernel" if subject is TMPFS[0] else "heap"
+    assert mount.wait_logged(rf"data: {name}(, writeback cache)? \(.*\)$")
+    assert ("writeback" in mount.stderr()) == (subject is TMPFS[1])
+
+
+@needs_root
+def test_options_of_the_kernels_plane_are_passed_on(new_mount):
+    if not mounts.can_passthrough():
+        pytest.skip("the kernel's data plane needs root and passthrough")
+    for option in ("huge=never", "mpol=local", "noswap", "huge=never,noswap,data=kernel"):
+        mount = new_mount("tmpfs", "--debug", "-o", option)
+        mount.wait_logged("data: kernel")
+        with open(os.path.join(mount.mountpoint, "f"), "wb") as file:
+            file.write(b"x")

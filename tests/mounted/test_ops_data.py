@@ -165,10 +165,59 @@ def test_blocks_are_honest(tmpfs):
         os.ftruncate(file.fileno(), 100 * MIB)
         assert os.fstat(file.fileno()).st_blocks * 512 <= 64 * 1024
         os.pwrite(file.fileno(), b"x" * MIB, 50 * MIB)
-    # While the file is open the kernel, which collects the writes, keeps the count that it had.
+    # While the file is open the kernel, where it collects the writes, keeps the count that it had.
     assert MIB <= os.stat(path).st_blocks * 512 <= MIB + 256 * 1024
     os.truncate(path, 10 * MIB)
     assert os.stat(path).st_blocks * 512 <= 256 * 1024
+
+
+def test_blocks_are_exact_while_the_file_is_open(tmpfs_exact):
+    with open(tmpfs_exact.path("f"), "w+b", buffering=0) as file:
+        fd = file.fileno()
+        for pages in (1, 2, 5):
+            os.pwrite(fd, b"x" * 4096 * pages, 16 * 4096 * pages)
+        assert os.fstat(fd).st_blocks == 8 * 8
+        kernel.fallocate(fd, kernel.FALLOC_FL_PUNCH_HOLE | kernel.FALLOC_FL_KEEP_SIZE, 0, 20 * 4096)
+        assert os.fstat(fd).st_blocks == 7 * 8
+
+
+def test_mapped_writes_show_at_once_in_the_attributes(tmpfs_exact):
+    """Blocks and times, of which neither the kernel's FUSE nor the program hears."""
+    path = tmpfs_exact.path("f")
+    with open(path, "wb") as file:
+        file.truncate(8 * 4096)
+    os.utime(path, (1, 1))
+    assert os.stat(path).st_blocks == 0
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 8 * 4096) as mapped:
+        mapped[0:3] = b"one"
+        mapped[4 * 4096 : 4 * 4096 + 3] = b"two"
+        mapped.flush()
+        assert os.stat(path).st_blocks == 2 * 8
+        mapped[5 * 4096 : 5 * 4096 + 3] = b"six"
+        mapped.flush()
+    assert os.stat(path).st_blocks == 3 * 8
+    assert os.stat(path).st_mtime > 1
+
+
+@like_a_plain_directory
+def _seek_script(t):
+    fd = t.open("f", os.O_RDWR | os.O_CREAT)
+    t(os.lseek, fd, 0, os.SEEK_DATA)
+    t(os.lseek, fd, 0, os.SEEK_HOLE)
+    t(os.pwrite, fd, b"x" * 4096, MIB)
+    t(os.pwrite, fd, b"y" * 10_000, 4 * MIB)
+    t(os.ftruncate, fd, 6 * MIB)
+    for at in (0, MIB - 1, MIB, MIB + 100, MIB + 4096, 4 * MIB, 4 * MIB + 9000, 5 * MIB, 6 * MIB - 1, 6 * MIB, 7 * MIB):
+        t(os.lseek, fd, at, os.SEEK_DATA)
+        t(os.lseek, fd, at, os.SEEK_HOLE)
+    t(kernel.fallocate, fd, kernel.FALLOC_FL_PUNCH_HOLE | kernel.FALLOC_FL_KEEP_SIZE, 4 * MIB + 4096, 4096)
+    t(os.lseek, fd, 4 * MIB, os.SEEK_HOLE)
+    t(os.lseek, fd, 4 * MIB + 4096, os.SEEK_DATA)
+    t.close(fd)
+
+
+def test_holes_are_where_the_kernels_tmpfs_has_them(tmpfs_exact):
+    _seek_script(tmpfs_exact)
 
 
 def test_blocks_are_those_of_the_source(passthroughfs):

@@ -32,12 +32,27 @@ static void free_session(struct llfuse_session *session)
 	free(session);
 }
 
+/* An open that the handler answered with the descriptor @backing_fd, or -1. */
+static int open_with(struct llfuse_session *session, uint64_t ino, int backing_fd)
+{
+	const struct llfuse_file file = {.backing_fd = backing_fd};
+
+	return ll_io_mode_open(session, NULL, ino, &file);
+}
+
+static int open_with_id(struct llfuse_session *session, uint64_t ino, int backing_id)
+{
+	const struct llfuse_file file = {.backing_fd = -1, .backing_id = backing_id};
+
+	return ll_io_mode_open(session, NULL, ino, &file);
+}
+
 static void nothing_happens_without_the_capability(void **state)
 {
 	struct llfuse_session *session = new_session(~(uint32_t)LLFUSE_CAP_PASSTHROUGH);
 
 	(void)state;
-	assert_int_equal(ll_io_mode_open(session, NULL, 5, STDIN_FILENO), 0);
+	assert_int_equal(open_with(session, 5, STDIN_FILENO), 0);
 	assert_false(llfuse_file_passthrough(session, 5));
 	assert_int_equal(session->io_modes.n_modes, 0);
 	assert_null(session->io_modes.buckets);
@@ -50,10 +65,10 @@ static void opens_of_an_inode_are_counted(void **state)
 	struct llfuse_session *session = new_session(LLFUSE_CAP_PASSTHROUGH);
 
 	(void)state;
-	assert_int_equal(ll_io_mode_open(session, NULL, 5, -1), 0);
+	assert_int_equal(open_with(session, 5, -1), 0);
 	assert_int_equal(session->io_modes.n_modes, 1);
 	/* The first open decided for the page cache: the descriptor is not even looked at. */
-	assert_int_equal(ll_io_mode_open(session, NULL, 5, STDIN_FILENO), 0);
+	assert_int_equal(open_with(session, 5, STDIN_FILENO), 0);
 	assert_int_equal(session->io_modes.n_modes, 1);
 	assert_false(llfuse_file_passthrough(session, 5));
 	ll_io_mode_release(session, NULL, 5);
@@ -82,7 +97,7 @@ static void the_table_grows_with_its_inodes(void **state)
 		struct llfuse_session *session = new_session(LLFUSE_CAP_PASSTHROUGH);
 
 		for (uint64_t i = 0; i < N; i++)
-			assert_int_equal(ll_io_mode_open(session, NULL, ino_of(kind, i), -1), 0);
+			assert_int_equal(open_with(session, ino_of(kind, i), -1), 0);
 		assert_int_equal(session->io_modes.n_modes, N);
 		assert_in_range(session->io_modes.n_buckets, N, 2 * N);
 		for (uint64_t i = 0; i < N; i++)
@@ -98,7 +113,7 @@ static void what_is_open_at_the_end_is_freed(void **state)
 
 	(void)state;
 	for (uint64_t i = 0; i < 1000; i++)
-		assert_int_equal(ll_io_mode_open(session, NULL, ino_of(0, i), -1), 0);
+		assert_int_equal(open_with(session, ino_of(0, i), -1), 0);
 	free_session(session);
 }
 
@@ -109,7 +124,7 @@ static void *open_and_release(void *arg)
 	struct llfuse_session *session = arg;
 
 	for (uint64_t i = 0; i < N_ROUNDS; i++) {
-		(void)ll_io_mode_open(session, NULL, i % 7 + 2, -1);
+		(void)open_with(session, i % 7 + 2, -1);
 		(void)llfuse_file_passthrough(session, i % 5 + 2);
 		ll_io_mode_release(session, NULL, i % 7 + 2);
 	}
@@ -149,9 +164,30 @@ static void permission_follows_the_capability(void **state)
 {
 	(void)state;
 	if (!has_sys_admin())
-		assert_false(ll_passthrough_is_permitted());
-	else if (ll_passthrough_is_permitted()) /* else in a user namespace of its own */
+		assert_false(llfuse_passthrough_is_permitted());
+	else if (llfuse_passthrough_is_permitted()) /* else in a user namespace of its own */
 		assert_true(has_sys_admin());
+}
+
+static void own_ids_are_shared_and_not_closed(void **state)
+{
+	struct llfuse_session *session = new_session(LLFUSE_CAP_PASSTHROUGH);
+
+	(void)state;
+	assert_int_equal(open_with_id(session, 5, 70), 70);
+	assert_true(llfuse_file_passthrough(session, 5));
+	assert_int_equal(open_with(session, 5, -1), 70);
+	assert_int_equal(open_with_id(session, 6, 71), 71);
+	ll_io_mode_release(session, NULL, 5);
+	ll_io_mode_release(session, NULL, 5);
+	assert_false(llfuse_file_passthrough(session, 5));
+	assert_int_equal(session->io_modes.n_orphans, 0);
+	/* Later the same file may have another one, or none. */
+	assert_int_equal(open_with(session, 5, -1), 0);
+	assert_int_equal(open_with_id(session, 5, 72), 0);
+	llfuse_backing_close(session, 70);
+	assert_int_equal(session->io_modes.n_orphans, 1);
+	free_session(session);
 }
 
 int main(void)
@@ -159,6 +195,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_happens_without_the_capability),
 		cmocka_unit_test(opens_of_an_inode_are_counted),
+		cmocka_unit_test(own_ids_are_shared_and_not_closed),
 		cmocka_unit_test(the_table_grows_with_its_inodes),
 		cmocka_unit_test(what_is_open_at_the_end_is_freed),
 		cmocka_unit_test(several_threads_open_the_same_inodes),

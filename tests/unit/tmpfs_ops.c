@@ -175,6 +175,7 @@ static void page_written_back_keeps_the_times_that_the_kernel_set(void **state)
 	assert_int_equal(tmpfs_ops.create(&f->req, ROOT, "f", 0640, &file, &entry), 0);
 	assert_int_equal(
 		tmpfs_ops.setattr(&f->req, entry.ino, &file, &attr, LLFUSE_SET_MTIME | LLFUSE_SET_CTIME, &entry), 0);
+	f->fs.writeback = true;
 	file.is_writepage = true;
 	assert_int_equal(tmpfs_ops.write(&f->req, entry.ino, &file, "x", 1, 0), 1);
 	assert_int_equal(tmpfs_ops.getattr(&f->req, entry.ino, &file, &entry), 0);

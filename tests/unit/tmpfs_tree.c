@@ -87,7 +87,7 @@ static struct stat stat_of(struct tree *tree, uint64_t number)
 	struct stat st;
 
 	assert_non_null(inode);
-	inode_stat(inode, &tree->plane, &st, NULL);
+	inode_stat(inode, tree->plane, &st, NULL);
 	tree_put(tree, inode);
 	return st;
 }
@@ -117,7 +117,7 @@ static void make_old(struct tree *tree, uint64_t number)
 	struct inode *inode = tree_get(tree, number);
 	struct stat after;
 
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &after), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &after), 0);
 	tree_put(tree, inode);
 }
 
@@ -367,7 +367,7 @@ static void T1_unlinked_file_lives_until_the_last_reference(void **state)
 	assert_int_equal(tree_lookup(tree, ROOT, "a", &looked_up), 0);
 	assert_int_equal(tree_unlink(tree, ROOT, "a"), 0);
 	assert_int_equal(links_of(tree, file), 0);
-	assert_int_equal(file_write(looked_up, &tree->plane, "x", 1, 0, 0), 1);
+	assert_int_equal(file_write(looked_up, tree->plane, "x", 1, 0, 0), 1);
 	tree_forget(tree, file, 1);
 	assert_int_equal(stat_of(tree, file).st_size, 1);
 	tree_forget(tree, file, 1);
@@ -506,19 +506,19 @@ static void reading_follows_relatime(void **state)
 	inode_now(&now);
 	change.atime = (struct timespec){.tv_sec = now.tv_sec - 100};
 	change.mtime = change.ctime = (struct timespec){.tv_sec = now.tv_sec - 200};
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
-	assert_int_equal(file_read(inode, &tree->plane, &byte, 1, 0), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
+	assert_int_equal(file_read(inode, tree->plane, &byte, 1, 0), 0);
 	assert_int_equal(stat_of(tree, file).st_atime, now.tv_sec - 100);
 	/* Changed since it was read last. */
 	change.mtime.tv_sec = now.tv_sec - 100;
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
-	assert_int_equal(file_read(inode, &tree->plane, &byte, 1, 0), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
+	assert_int_equal(file_read(inode, tree->plane, &byte, 1, 0), 0);
 	assert_true(stat_of(tree, file).st_atime >= now.tv_sec);
 	/* Read last more than a day ago. */
 	change.atime.tv_sec = now.tv_sec - 86400;
 	change.mtime.tv_sec = change.ctime.tv_sec = now.tv_sec - 90000;
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
-	assert_int_equal(file_read(inode, &tree->plane, &byte, 1, 0), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
+	assert_int_equal(file_read(inode, tree->plane, &byte, 1, 0), 0);
 	assert_true(stat_of(tree, file).st_atime >= now.tv_sec);
 	tree_put(tree, inode);
 }
@@ -530,9 +530,9 @@ static void writing_stamps_unless_told_not_to(void **state)
 	struct inode *inode = tree_get(tree, file);
 
 	make_old(tree, file);
-	assert_int_equal(file_write(inode, &tree->plane, "abc", 3, 0, FILE_KEEP_TIMES), 3);
+	assert_int_equal(file_write(inode, tree->plane, "abc", 3, 0, FILE_KEEP_TIMES), 3);
 	assert_false(is_new(stat_of(tree, file).st_mtim));
-	assert_int_equal(file_write(inode, &tree->plane, "abc", 3, 3, 0), 3);
+	assert_int_equal(file_write(inode, tree->plane, "abc", 3, 3, 0), 3);
 	assert_true(STAMPED(file));
 	assert_int_equal(stat_of(tree, file).st_size, 6);
 	assert_int_equal(stat_of(tree, file).st_blocks, 1);
@@ -548,19 +548,19 @@ static void change_of_size_stamps_mtime_only_if_it_differs(void **state)
 	struct stat st;
 
 	make_old(tree, file);
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
 	assert_false(is_new(st.st_mtim));
 	change.size = UINT64_C(999999999999999);
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
 	assert_true(is_new(st.st_mtim) && is_new(st.st_ctim));
 	assert_int_equal(st.st_size, 999999999999999);
 	assert_int_equal(st.st_blocks, 0);
 	/* T5: what fails changes nothing, also of what else was asked for. */
 	change.set |= INODE_SET_MODE;
 	change.size = (uint64_t)INT64_MAX + 1;
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), -EFBIG);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), -EFBIG);
 	assert_int_equal(stat_of(tree, file).st_mode, S_IFREG | 0644);
-	assert_int_equal(inode_change(root, &tree->plane, &change, &st), -EISDIR);
+	assert_int_equal(inode_change(root, tree->plane, &change, &st), -EISDIR);
 	tree_put(tree, inode);
 	tree_put(tree, root);
 }
@@ -573,16 +573,16 @@ static void setuid_and_setgid_are_dropped(void **state)
 	struct stat st;
 
 	mode.mode = 06755;
-	assert_int_equal(inode_change(inode, &tree->plane, &mode, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &mode, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 06755);
-	assert_int_equal(file_write(inode, &tree->plane, "x", 1, 0, 0), 1);
+	assert_int_equal(file_write(inode, tree->plane, "x", 1, 0, 0), 1);
 	assert_int_equal(stat_of(tree, inode->number).st_mode & 07777, 06755);
-	assert_int_equal(file_write(inode, &tree->plane, "x", 1, 0, FILE_DROP_SUIDGID), 1);
+	assert_int_equal(file_write(inode, tree->plane, "x", 1, 0, FILE_DROP_SUIDGID), 1);
 	assert_int_equal(stat_of(tree, inode->number).st_mode & 07777, 0755);
 	/* Without group execution setgid is another thing, and stays. */
 	mode.mode = 06745;
-	assert_int_equal(inode_change(inode, &tree->plane, &mode, &st), 0);
-	assert_int_equal(inode_change(inode, &tree->plane, &owner, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &mode, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &owner, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 02745);
 	assert_int_equal(st.st_uid, 7);
 	tree_put(tree, inode);
@@ -596,7 +596,7 @@ static void setgid_directory_hands_its_group_down(void **state)
 	const struct inode_change change = {.set = INODE_SET_MODE | INODE_SET_GID, .mode = 02775, .gid = 42};
 	struct stat st;
 
-	assert_int_equal(inode_change(inode, &tree->plane, &change, &st), 0);
+	assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 02775);
 	tree_put(tree, inode);
 	sub = dir_in(tree, dir, "sub");
@@ -610,7 +610,7 @@ static void fallocate_does_what_its_mode_says(void **state)
 {
 	struct tree *tree = *state;
 	struct inode *inode = tree_get(tree, file_in(tree, ROOT, "f"));
-	struct data_plane *plane = &tree->plane;
+	struct data_plane *plane = tree->plane;
 
 	assert_int_equal(file_allocate(inode, plane, 0, 0, 10000, 0), 0);
 	assert_int_equal(stat_of(tree, inode->number).st_size, 10000);
@@ -635,7 +635,7 @@ static void copy_goes_from_file_to_file(void **state)
 {
 	struct tree *tree = *state;
 	struct inode *a = tree_get(tree, file_in(tree, ROOT, "a")), *b = tree_get(tree, file_in(tree, ROOT, "b"));
-	struct data_plane *plane = &tree->plane;
+	struct data_plane *plane = tree->plane;
 	char buf[20];
 
 	assert_int_equal(file_write(a, plane, "0123456789", 10, 0, 0), 10);
@@ -864,11 +864,11 @@ static void use(struct tree *tree, uint64_t parent, const char *name, unsigned r
 	if (tree_lookup(tree, parent, name, &inode))
 		return;
 	if (random % 3 == 0) {
-		(void)file_write(inode, &tree->plane, "storm", 5, random % 9000, 0);
+		(void)file_write(inode, tree->plane, "storm", 5, random % 9000, 0);
 	} else if (random % 3 == 1) {
-		(void)file_read(inode, &tree->plane, buf, sizeof(buf), 0);
+		(void)file_read(inode, tree->plane, buf, sizeof(buf), 0);
 	}
-	inode_stat(inode, &tree->plane, &st, NULL);
+	inode_stat(inode, tree->plane, &st, NULL);
 	tree_put(tree, inode);
 }
 
@@ -881,7 +881,7 @@ static void list_all(struct tree *tree, uint64_t dir)
 	if (tree_list_begin(tree, dir, 0, &list))
 		return;
 	while (tree_list_next(&list, &item))
-		inode_stat(item.inode, &tree->plane, &st, NULL);
+		inode_stat(item.inode, tree->plane, &st, NULL);
 	tree_list_end(&list);
 }
 

@@ -304,6 +304,12 @@ def take_down_all():
         mount.abandon()
 
 
+def can_passthrough():
+    """Whether the kernel lets us register backing files: with root, and FUSE passthrough (Linux 6.9)."""
+    version = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    return os.geteuid() == 0 and version >= (6, 9)
+
+
 class Transport:
     """One way in which requests come, as command line options."""
 

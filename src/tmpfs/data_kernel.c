@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: MIT */
+/* Bytes of files in files of the kernel's.  See data_kernel.h. */
+#include "data_kernel.h"
+
+#include "backing.h"
+#include "mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define STAT_BLOCK 512
+#define ZEROS 65536
+/* The backing file's own mode, and with the bit that a write by somebody else takes away. */
+#define PLAIN_MODE 0600
+#define TRIPWIRE_MODE 04600
+
+struct kernel_plane {
+	struct data_plane plane;
+	struct backing_store store;
+	bool is_abandoned;
+};
+
+static struct kernel_plane *of(struct data_plane *plane)
+{
+	return (struct kernel_plane *)plane;
+}
+
+static struct backing_store *store_of(struct data_plane *plane)
+{
+	return &of(plane)->store;
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is there                                                             */
+
+static int attach(struct data_plane *plane, struct data *data, bool may_exceed)
+{
+	return data->backing ? 0 : backing_new(store_of(plane), may_exceed, &data->backing);
+}
+
+/* The descriptor of a file that may be empty; backing_put() follows. */
+static int get_attached(struct data_plane *plane, struct data *data)
+{
+	int err = attach(plane, data, false);
+
+	return err ? err : backing_get(store_of(plane), data->backing);
+}
+
+static void changed(struct data *data)
+{
+	data->backing->is_stale = true;
+}
+
+static void kernel_look(struct data_plane *plane, const struct data *data, struct data_look *look)
+{
+	(void)plane;
+	if (data->backing)
+		*look = data->backing->look;
+	else
+		*look = (struct data_look){0};
+}
+
+static bool is_empty(const struct data_look *look)
+{
+	return look->size == 0 && look->allocated == 0;
+}
+
+static bool is_later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
+static bool kernel_is_open(const struct data *data)
+{
+	return data->backing && data->backing->opens > 0;
+}
+
+static bool kernel_is_stale(const struct data *data)
+{
+	return data->backing && (data->backing->is_stale || data->backing->opens > 0);
+}
+
+static bool is_same(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* The times that the file had before it was this inode's are nobody's; it was empty then, and only a change makes
+ * it more. */
+static void take_times(struct backing *backing, const struct stat *st)
+{
+	struct data_look *look = &backing->look;
+
+	look->was_read =
+		backing->has_atime ? !is_same(&st->st_atim, &look->atime) : is_later(&st->st_atim, &backing->attached);
+	backing->has_atime = backing->has_atime || look->was_read;
+	look->was_written = !is_empty(look) && !is_same(&st->st_ctim, &look->ctime);
+	look->atime = st->st_atim;
+	look->mtime = st->st_mtim;
+	look->ctime = st->st_ctim;
+}
+
+static void kernel_refresh(struct data_plane *plane, struct data *data)
+{
+	struct backing *backing = data->backing;
+	struct stat st;
+
+	if (!backing || backing_stat(store_of(plane), backing, &st))
+		return; /* as it was */
+	backing->look.size = (uint64_t)st.st_size;
+	backing->look.allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
+	take_times(backing, &st);
+	backing->look.is_setid_lost = backing->is_tripwire && !(st.st_mode & S_ISUID);
+	if (backing->look.is_setid_lost)
+		backing->is_tripwire = false;
+	backing->is_stale = false;
+}
+
+static void kernel_clear(struct data_plane *plane, struct data *data)
+{
+	if (!data->backing)
+		return;
+	if (of(plane)->is_abandoned)
+		backing_drop(store_of(plane), data->backing);
+	else
+		backing_free(store_of(plane), data->backing);
+	data->backing = NULL;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Bytes                                                                     */
+
+static ssize_t kernel_read(struct data_plane *plane, const struct data *data, void *buf, size_t n, uint64_t off)
+{
+	ssize_t got;
+	int fd;
+
+	if (!data->backing || off > DATA_SIZE_MAX)
+		return 0;
+	fd = backing_get(store_of(plane), data->backing);
+	if (fd < 0)
+		return fd;
+	got = pread(fd, buf, n, (off_t)off);
+	got = got < 0 ? -errno : got;
+	backing_put(store_of(plane), data->backing);
+	return got;
+}
+
+static ssize_t kernel_write(struct data_plane *plane, struct data *data, const void *buf, size_t n, uint64_t off)
+{
+	ssize_t written;
+	int fd;
+
+	if (off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - off)
+		return -EFBIG;
+	fd = get_attached(plane, data);
+	if (fd < 0)
+		return fd;
+	written = pwrite(fd, buf, n, (off_t)off);
+	written = written < 0 ? -errno : written;
+	backing_put(store_of(plane), data->backing);
+	changed(data);
+	return written;
+}
+
+static int kernel_resize(struct data_plane *plane, struct data *data, uint64_t size)
+{
+	int fd, err;
+
+	if (size > DATA_SIZE_MAX)
+		return -EFBIG;
+	/* Of the same size, it would only stamp the times. */
+	if (size == (data->backing ? data->backing->look.size : 0) &&
+	    (size > 0 || !data->backing || is_empty(&data->backing->look)))
+		return 0;
+	fd = get_attached(plane, data);
+	if (fd < 0)
+		return fd;
+	err = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	backing_put(store_of(plane), data->backing);
+	changed(data);
+	return err;
+}
+
+static int reserve(struct data_plane *plane, struct data *data, int mode, uint64_t off, uint64_t len)
+{
+	int fd, err;
+
+	fd = get_attached(plane, data);
+	if (fd < 0)
+		return fd;
+	do
+		err = fallocate(fd, mode, (off_t)off, (off_t)len) < 0 ? -errno : 0;
+	while (err == -EINTR);
+	backing_put(store_of(plane), data->backing);
+	changed(data);
+	return err;
+}
+
+static int kernel_allocate(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len)
+{
+	if (len == 0)
+		return 0;
+	if (off > DATA_SIZE_MAX || len > DATA_SIZE_MAX - off)
+		return -EFBIG;
+	return reserve(plane, data, FALLOC_FL_KEEP_SIZE, off, len);
+}
+
+/* The kernel's tmpfs has no FALLOC_FL_ZERO_RANGE.  What is allocated behind the end is zero. */
+static int kernel_zero(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len)
+{
+	static const char zeros[ZEROS];
+	uint64_t size = data->backing ? data->backing->look.size : 0;
+	uint64_t end = off + len < size ? off + len : size;
+	ssize_t n;
+
+	for (; off < end; off += (uint64_t)n) {
+		n = kernel_write(plane, data, zeros, end - off < ZEROS ? (size_t)(end - off) : ZEROS, off);
+		if (n <= 0)
+			return n < 0 ? (int)n : -EIO;
+	}
+	return 0;
+}
+
+static int kernel_punch(struct data_plane *plane, struct data *data, uint64_t off, uint64_t len)
+{
+	if (!data->backing || len == 0 || off > DATA_SIZE_MAX)
+		return 0;
+	if (len > DATA_SIZE_MAX - off)
+		len = DATA_SIZE_MAX - off;
+	return reserve(plane, data, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+}
+
+static int64_t kernel_seek(struct data_plane *plane, const struct data *data, uint64_t off, int whence)
+{
+	int64_t found;
+	int fd;
+
+	if (!data->backing || off > DATA_SIZE_MAX)
+		return -ENXIO;
+	fd = backing_get(store_of(plane), data->backing);
+	if (fd < 0)
+		return fd;
+	found = lseek(fd, (off_t)off, whence);
+	found = found < 0 ? -errno : found;
+	backing_put(store_of(plane), data->backing);
+	return found;
+}
+
+/* Between two descriptors that are held. */
+static ssize_t copy_bytes(int from_fd, uint64_t off, int to_fd, uint64_t to_off, size_t n)
+{
+	off_t in = (off_t)off, out = (off_t)to_off;
+	size_t done = 0;
+	ssize_t part;
+
+	while (done < n) {
+		part = copy_file_range(from_fd, &in, to_fd, &out, n - done, 0);
+		if (part < 0 && done == 0)
+			return -errno;
+		if (part <= 0)
+			break;
+		done += (size_t)part;
+	}
+	return (ssize_t)done;
+}
+
+static ssize_t kernel_copy(struct data_plane *plane, const struct data *from, uint64_t off, struct data *to,
+			   uint64_t to_off, size_t n)
+{
+	int from_fd, to_fd;
+	ssize_t copied;
+
+	if (!from->backing || off > DATA_SIZE_MAX)
+		return 0;
+	from_fd = backing_get(store_of(plane), from->backing);
+	if (from_fd < 0)
+		return from_fd;
+	to_fd = get_attached(plane, to);
+	copied = to_fd;
+	if (to_fd >= 0) {
+		copied = copy_bytes(from_fd, off, to_fd, to_off, n);
+		backing_put(store_of(plane), to->backing);
+		changed(to);
+	}
+	backing_put(store_of(plane), from->backing);
+	return copied;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Opens                                                                     */
+
+static int kernel_open(struct data_plane *plane, struct data *data, unsigned flags, void *request)
+{
+	struct backing *backing;
+	int err, handle = 0;
+
+	err = attach(plane, data, !(flags & DATA_OPEN_NEW));
+	if (err)
+		return err;
+	backing = data->backing;
+	backing_count_opens(store_of(plane), backing, 1);
+	if (backing->opens == 1)
+		backing->is_handed_out = !(flags & DATA_OPEN_OURS);
+	if (backing->is_handed_out)
+		handle = backing_register(store_of(plane), backing, request);
+	if (backing->opens == 1 && handle <= 0)
+		backing->is_handed_out = false;
+	if (flags & DATA_OPEN_WRITER)
+		backing->writers++;
+	return handle > 0 ? handle : 0;
+}
+
+static void kernel_watch_setid(struct data_plane *plane, struct data *data, bool is_on)
+{
+	struct backing *backing = data->backing;
+	int fd;
+
+	if (!backing || backing->is_tripwire == is_on || (is_on && !backing->is_handed_out))
+		return;
+	fd = backing_get(store_of(plane), backing);
+	if (fd < 0)
+		return; /* the bits then outlive a write that is going on: nothing more can be done */
+	if (fchmod(fd, is_on ? TRIPWIRE_MODE : PLAIN_MODE) == 0)
+		backing->is_tripwire = is_on;
+	backing_put(store_of(plane), backing);
+}
+
+static void kernel_close(struct data_plane *plane, struct data *data, unsigned flags)
+{
+	struct backing *backing = data->backing;
+
+	if (!backing || backing->opens == 0)
+		return;
+	backing_count_opens(store_of(plane), backing, -1);
+	backing->is_stale = true;
+	if (flags & DATA_OPEN_WRITER)
+		backing->writers--;
+	if (backing->opens == 0) {
+		backing->is_handed_out = false;
+		kernel_watch_setid(plane, data, false);
+	}
+}
+
+static void kernel_tidy(struct data_plane *plane, struct data *data)
+{
+	if (data->backing && data->backing->opens == 0 && is_empty(&data->backing->look))
+		kernel_clear(plane, data);
+}
+
+static bool kernel_is_changing(const struct data *data)
+{
+	return data->backing && data->backing->writers > 0;
+}
+
+static void kernel_set_times(struct data_plane *plane, struct data *data, const struct timespec times[2])
+{
+	int fd;
+
+	if (!data->backing)
+		return;
+	fd = backing_get(store_of(plane), data->backing);
+	if (fd < 0)
+		return; /* only what the kernel makes of relatime suffers */
+	(void)futimens(fd, times); /* our own file */
+	backing_put(store_of(plane), data->backing);
+	data->backing->has_atime = true;
+	data->backing->look.atime = times[0];
+	changed(data);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life                                                                      */
+
+static void kernel_abandon(struct data_plane *plane)
+{
+	of(plane)->is_abandoned = true;
+}
+
+static void kernel_free(struct data_plane *plane)
+{
+	backing_store_done(store_of(plane));
+	free(plane);
+}
+
+static const struct data_ops data_kernel_ops = {
+	.name = "kernel",
+	.free = kernel_free,
+	.is_share = true,
+	.clear = kernel_clear,
+	.look = kernel_look,
+	.read = kernel_read,
+	.write = kernel_write,
+	.resize = kernel_resize,
+	.allocate = kernel_allocate,
+	.zero = kernel_zero,
+	.punch = kernel_punch,
+	.seek = kernel_seek,
+	.copy = kernel_copy,
+	.open = kernel_open,
+	.close = kernel_close,
+	.is_open = kernel_is_open,
+	.is_changing = kernel_is_changing,
+	.is_stale = kernel_is_stale,
+	.refresh = kernel_refresh,
+	.tidy = kernel_tidy,
+	.set_times = kernel_set_times,
+	.watch_setid = kernel_watch_setid,
+	.abandon = kernel_abandon,
+};
+
+static int resize_share(void *arg, uint64_t max)
+{
+	return backing_store_resize(arg, max);
+}
+
+static uint64_t used_of_share(void *arg)
+{
+	return backing_store_used(arg);
+}
+
+int data_kernel_probe(const struct data_kernel_options *options)
+{
+	struct backing_store store;
+	int err = backing_store_init(&store, NULL, options);
+
+	if (!err)
+		backing_store_done(&store);
+	return err;
+}
+
+int data_kernel_new(struct mem *mem, const struct data_kernel_options *options, struct data_plane **made)
+{
+	struct kernel_plane *kernel = calloc(1, sizeof(*kernel));
+	int err;
+
+	if (!kernel)
+		return -ENOMEM;
+	kernel->plane = (struct data_plane){.ops = &data_kernel_ops, .mem = mem};
+	err = backing_store_init(&kernel->store, mem, options);
+	if (err)
+		goto free_plane;
+	err = mem_set_share(mem,
+			    &(struct mem_share){.resize = resize_share, .used = used_of_share, .arg = &kernel->store});
+	if (err)
+		goto close_store;
+	*made = &kernel->plane;
+	return 0;
+close_store:
+	backing_store_done(&kernel->store);
+free_plane:
+	free(kernel);
+	return err;
+}
+
+void data_kernel_set_warm_max(struct data_plane *plane, unsigned max)
+{
+	store_of(plane)->warm_max = max;
+}
