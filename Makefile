@@ -4,9 +4,10 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
+BENCH_BUILD := build-bench
 TEST_BUILDS := build-gcc build-clang build-asan build-tsan
 
-.PHONY: all help setup run test install clean
+.PHONY: all help setup setup-bench run test bench install clean
 
 all: $(BUILD)/build.ninja | setup
 	@ninja -C $(BUILD) --quiet
@@ -16,6 +17,8 @@ help:
 	@echo 'make run            mount the three under run/ until Ctrl-C; SOURCE=DIR is what passthroughfs mirrors'
 	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
 	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
+	@echo 'make bench          tmpfs against the kernel'\''s own and libfuse'\''s memfs_ll (as root, 15 minutes);'
+	@echo '                    ONLY=metadata|data|tools|scale|memory, RUNS=N, TRANSPORT=io_uring|dev_fuse; bench/README.md'
 	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make clean          remove what was built'
 	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
@@ -39,6 +42,22 @@ test:
 	@scripts/setup test
 	@exec scripts/test
 
+# Of libfuse's examples one is a subject; the benchmark builds it itself, and goes on where it cannot.
+# Standard output is for the report.
+setup-bench:
+	@scripts/setup bench
+
+$(BENCH_BUILD)/build.ninja: | setup-bench
+	@meson setup --buildtype=release -Dbench=true -Dtests=disabled -Dfuse3:examples=true $(BENCH_BUILD) >&2
+
+bench: export ONLY := $(ONLY)
+bench: export RUNS := $(RUNS)
+bench: export TRANSPORT := $(TRANSPORT)
+bench: export LLFUSE_BUILD := $(BENCH_BUILD)
+bench: $(BENCH_BUILD)/build.ninja | setup-bench
+	@ninja -C $(BENCH_BUILD) --quiet tmpfs bench/ops >&2
+	@exec bench/run
+
 # The prefix is compiled in (llfuse.pc), so a change of it builds again.
 install: all
 	@meson configure $(BUILD) --prefix '$(PREFIX)'
@@ -47,4 +66,4 @@ install: all
 	@if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 clean:
-	rm -rf $(BUILD) $(TEST_BUILDS)
+	rm -rf $(BUILD) $(BENCH_BUILD) $(TEST_BUILDS)

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""What the figures depend on: the machine, the versions, the options."""
+
+import os
+import platform
+import re
+import subprocess
+import time
+
+from settings import TOP
+
+
+def first_line(*command):
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except OSError:
+        return "not there"
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0] if lines else "unknown"
+
+
+def found_in(path, pattern):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            found = re.search(pattern, file.read(), re.MULTILINE)
+    except OSError:
+        return "unknown"
+    return found[1].strip() if found else "unknown"
+
+
+def machine():
+    memory_kib = found_in("/proc/meminfo", r"^MemTotal:\s*(\d+)")
+    memory = f"{int(memory_kib) / 2**20:.1f} GiB" if memory_kib.isdigit() else memory_kib
+    return f"{found_in('/proc/cpuinfo', r'^model name.*: (.*)')}, {os.cpu_count()} CPUs, {memory}"
+
+
+def project(tmpfs):
+    commit = first_line("git", "-C", TOP, "describe", "--always", "--dirty", "--abbrev=12")
+    return f"{first_line(tmpfs, '--version')}, {commit if re.fullmatch('[0-9a-f]{7,}.*', commit) else 'no commit'}"
+
+
+def load():
+    """What else runs shows before; afterwards we are in it ourselves."""
+    return " ".join(f"{average:.2f}" for average in os.getloadavg())
+
+
+def describe(settings, subjects):
+    tools = {"fio": "--version", "git": "--version", "gcc": "--version", "tar": "--version"}
+    return {
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "machine": machine(),
+        "kernel": f"{platform.release()} ({found_in('/etc/os-release', r'^PRETTY_NAME=.(.*).$')})",
+        "project": project(os.path.join(settings.llfuse_build, "tmpfs")),
+        "tools": ", ".join(first_line(name, option) for name, option in tools.items()),
+        "transport": settings.transport,
+        "subjects": ", ".join(subject.name for subject in subjects),
+        "load before": load(),
+        "settings": settings.as_dict(),
+    }

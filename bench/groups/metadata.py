@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""Single operations of one process in a directory that holds files already."""
+
+from commands import measure
+from results import Workload
+from rounds import Step, run_rounds
+
+# The name in the tables, the operation of ops.c, and whether the kernel has to ask for all names again.
+OPERATIONS = (
+    ("mkdir", "mkdir", False),
+    ("create", "create", False),
+    ("mknod", "mknod", False),
+    ("rename", "rename", False),
+    ("link", "link", False),
+    ("symlink", "symlink", False),
+    ("unlink", "unlink", False),
+    ("rmdir", "rmdir", False),
+    ("chmod", "chmod", False),
+    ("stat", "stat", False),
+    ("missing name", "missing", False),
+    ("ls -l, cold", "list", True),
+    ("ls -l, again", "list-again", False),
+    ("open+read+close", "read", False),
+    ("create+write+close", "write", False),
+)
+
+
+def run(bench):
+    steps = [make_step(bench, *row) for row in OPERATIONS]
+    run_rounds(bench, "metadata", steps, lambda place: fill(bench, place), begins_again=True)
+
+
+def fill(bench, place):
+    measure(bench.ops, place.mounted, "fill", place.new_directory(), bench.settings.entries, 1)
+
+
+def make_step(bench, name, operation, is_cold):
+    settings = bench.settings
+
+    def measure_one(place):
+        return measure(
+            bench.ops, place.mounted, operation, place.directory, settings.entries, settings.ops, is_cold=is_cold
+        )
+
+    return Step(Workload("metadata", name, "µs"), measure_one)

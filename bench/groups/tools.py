@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""What people do all day: a source tree unpacked, built, looked at by git, and removed."""
+
+import io
+import math
+import os
+import tarfile
+
+from commands import Counted, run as run_command
+from results import Workload
+from rounds import Step, run_rounds
+from settings import TOP
+from subjects import Failed
+
+OWN_FOLDERS = ("bench", "docs", "examples", "include", "man", "scripts", "src", "tests")
+# Programs that need no other header than the project's: libfuse's is not installed everywhere.
+COMPILED_FOLDERS = ("examples", "src/lltest", "src/passthroughfs", "src/tmpfs")
+STATUS_RUNS = 5
+GIT = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "init.defaultBranch=main"]
+MAKEFILE = """\
+OBJECTS := {objects}
+all: $(OBJECTS)
+%.o: %.c
+	cc -std=gnu17 -O0 -D_GNU_SOURCE -Icopy0/llfuse/include -c -o $@ $<
+"""
+
+
+class Tree:
+    """The archive: copies of the project's own tree and of libfuse's, and a Makefile."""
+
+    def __init__(self, path, least_files):
+        self.path = path
+        self.compiled = 0
+        self.files = 0
+        members = list(own_files()) + list(libfuse_files())
+        copies = math.ceil(least_files / len(members))
+        with tarfile.open(path, "w") as archive:
+            for copy in range(copies):
+                for source, name in members:
+                    archive.add(source, f"copy{copy}/{name}", recursive=False, filter=owned_by_nobody)
+            self._add_makefile(archive, [name for _, name in members])
+            self.files = len(archive.getmembers())
+
+    def _add_makefile(self, archive, names):
+        objects = [f"copy0/{name[:-2]}.o" for name in names if is_compiled(name)]
+        self.compiled = len(objects)
+        for name, text in ((".gitignore", "*.o\n"), ("Makefile", MAKEFILE.format(objects=" ".join(objects)))):
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def owned_by_nobody(member):
+    """The same archive whoever makes it."""
+    member.uid = member.gid = 0
+    member.mtime = 1700000000
+    member.uname = member.gname = ""
+    return member
+
+
+def is_compiled(name):
+    folder, _, file = name.removeprefix("llfuse/").rpartition("/")
+    return name.startswith("llfuse/") and folder in COMPILED_FOLDERS and file.endswith(".c")
+
+
+def own_files():
+    """(path, name in the archive) of the project's files."""
+    for folder in OWN_FOLDERS:
+        yield from files_below(os.path.join(TOP, folder), f"llfuse/{folder}", skipped=("results", "__pycache__"))
+    for name in sorted(os.listdir(TOP)):
+        if os.path.isfile(os.path.join(TOP, name)) and not name.startswith("."):
+            yield os.path.join(TOP, name), f"llfuse/{name}"
+
+
+def libfuse_files():
+    """Those of libfuse, where its source is there."""
+    for name in sorted(os.listdir(os.path.join(TOP, "subprojects"))):
+        if name.startswith("fuse-"):
+            yield from files_below(os.path.join(TOP, "subprojects", name), "libfuse", skipped=())
+
+
+def files_below(path, name, skipped):
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(f for f in folders if f not in skipped)
+        inside = os.path.relpath(folder, path)
+        for file in sorted(files):
+            yield os.path.join(folder, file), os.path.normpath(os.path.join(name, inside, file))
+
+
+def run(bench):
+    tree = Tree(os.path.join(bench.work, "tree.tar"), bench.settings.tree_files)
+    steps = [
+        Step(Workload("tools", "untar", "ms", per="file"), lambda place: untar(bench, tree, place)),
+        Step(Workload("tools", "make", "ms", per="compiled file"), lambda place: make(bench, tree, place)),
+        Step(Workload("tools", "git status", "ms", per="file"), lambda place: git_status(bench, tree, place)),
+        Step(Workload("tools", "rm -rf", "ms", per="file"), lambda place: remove(bench, tree, place)),
+    ]
+    run_rounds(bench, "tools", steps, lambda place: place.new_directory())
+
+
+def timed(bench, place, command, units):
+    with Counted(place.mounted) as counted:
+        done = run_command(command, bench.work, cwd=place.directory)
+    return done, counted.per(units)
+
+
+def untar(bench, tree, place):
+    done, requests = timed(bench, place, ["tar", "-xf", tree.path], tree.files)
+    return done.seconds * 1000, requests
+
+
+def make(bench, tree, place):
+    done, requests = timed(bench, place, ["make", "-s", f"-j{os.cpu_count()}"], tree.compiled)
+    return done.seconds * 1000, requests
+
+
+def git_status(bench, tree, place):
+    """Several at once, as one is short; after one that brings the index up to date."""
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"], ["status"]):
+        run_command([*GIT, *arguments], bench.work, cwd=place.directory)
+    script = "; ".join(["git status --porcelain"] * STATUS_RUNS)
+    done, requests = timed(bench, place, ["sh", "-c", script], tree.files * STATUS_RUNS)
+    if done.output:
+        raise Failed(f"git status: {done.output.splitlines()[0]}, but nothing has changed")
+    return done.seconds * 1000 / STATUS_RUNS, requests
+
+
+def remove(bench, tree, place):
+    # What git made is not the same everywhere, if only because git failed.
+    run_command(["rm", "-rf", ".git"], bench.work, cwd=place.directory)
+    done, requests = timed(bench, place, ["rm", "-rf", place.directory], tree.files)
+    return done.seconds * 1000, requests

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The results as people read them (Markdown) and as programs do (JSON)."""
+
+import json
+import os
+
+from goals import goals_for
+from results import REFERENCE
+from settings import GROUPS
+
+PEER = "memfs_ll"
+FORMAT = 1  # of the JSON; another number where a reader would go wrong
+HEADINGS = {
+    "metadata": "Metadata: one process, a directory of {ENTRIES} files",
+    "data": "Data: one file of {FILE_MIB} MiB, buffered",
+    "tools": "Tools: a source tree of at least {TREE_FILES} files",
+    "scale": "Scale: two processes against one; {FILES} files in a directory against {ENTRIES}",
+    "memory": "Memory: what the program needs for each of {FILES} empty files",
+}
+
+
+def number(value):
+    """Two or three digits: more mean nothing."""
+    size = abs(value)
+    for limit, digits in ((99.95, 0), (9.995, 1), (0.0995, 2)):
+        if size >= limit:
+            return f"{value:.{digits}f}"
+    return f"{value:.3f}"
+
+
+def spread_text(spread):
+    if spread is None:
+        return ""
+    if len(spread.numbers) == 1:
+        return number(spread.median)
+    return f"{number(spread.median)} ({number(spread.least)}..{number(spread.most)})"
+
+
+def speed_text(spread):
+    """A range that covers 1 shows no difference."""
+    if spread is None:
+        return ""
+    return spread_text(spread) + (" equal" if len(spread.numbers) > 1 and spread.covers(1) else "")
+
+
+def requests_text(requests, per):
+    """The frequent ones first; what is hardly ever asked is left out."""
+    if requests is None:
+        return ""
+    told = [
+        f"{name} {count:.2g}" for name, count in sorted(requests.items(), key=lambda item: -item[1]) if count >= 0.001
+    ]
+    return f"per {per}: {', '.join(told)}" if told else "none"
+
+
+def table(head, rows):
+    """Columns of one width, so that it is readable as it is."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [head, ["-" * width for width in widths], *rows]
+    return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |" for row in lines)
+
+
+class Verdict:
+    """One goal for one subject, and how it came out."""
+
+    def __init__(self, results, workload, subject, goal):
+        self.workload = workload
+        self.subject = subject
+        self.goal = goal
+        self.spread = goal.spread(results, workload, subject)
+        self.is_met = self.spread is not None and goal.is_met(self.spread)
+
+    def __str__(self):
+        return f"{self.goal} {'met' if self.is_met else 'missed'}"
+
+
+def verdicts(results, workload, subject):
+    all_of_them = [Verdict(results, workload, subject, goal) for goal in goals_for(workload, subject)]
+    return [verdict for verdict in all_of_them if verdict.spread is not None]
+
+
+def workload_row(results, workload, subject):
+    figure = results.figure(workload, subject)
+    is_missing = (workload, subject) in results.not_supported
+    return [
+        workload.name,
+        subject.name,
+        "not supported" if is_missing else spread_text(figure),
+        workload.unit if figure else "",
+        speed_text(results.speed(workload, subject, REFERENCE)),
+        speed_text(results.speed(workload, subject, PEER)) if subject.is_ours else "",
+        ", ".join(map(str, verdicts(results, workload, subject))),
+        requests_text(results.requests(workload, subject), workload.per),
+    ]
+
+
+def group_table(results, group):
+    workloads = [workload for workload in results.workloads if workload.group == group]
+    head = ["what", "of", "median (least..most)", "", f"speed to {REFERENCE}", f"speed to {PEER}", "goals", "requests"]
+    rows = [
+        workload_row(results, workload, subject)
+        for workload in workloads
+        for subject in results.subjects
+        if results.figure(workload, subject) or (workload, subject) in results.not_supported
+    ]
+    return table(*without_empty_columns(head, rows))
+
+
+def without_empty_columns(head, rows):
+    kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
+    return [head[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
+def goals_lines(results):
+    lines = []
+    for subject in results.subjects:
+        judged = [verdict for workload in results.workloads for verdict in verdicts(results, workload, subject)]
+        if not judged:
+            continue
+        missed = [verdict for verdict in judged if not verdict.is_met]
+        lines.append(f"{subject.name}: {len(judged) - len(missed)} of {len(judged)} met{':' if missed else ''}")
+        lines += [f"- missed: {v.workload.name} {spread_text(v.spread)}, goal {v.goal}" for v in missed]
+        lines.append("")
+    return lines
+
+
+def markdown(results, about, missing):
+    lines = ["# Benchmark", "", *[f"- {name}: {value}" for name, value in about.items() if name != "settings"]]
+    lines.append("- settings: " + ", ".join(f"{name}={value}" for name, value in about["settings"].items()))
+    lines += [f"- missing: {name}: {why}" for name, why in {**missing, **results.not_measured}.items()]
+    lines += [f"- failed: {failure}" for failure in results.failures]
+    lines.append("")
+    for group in GROUPS:
+        if any(workload.group == group for workload in results.workloads):
+            lines += [f"## {HEADINGS[group].format(**about['settings'])}", "", group_table(results, group), ""]
+    goals = goals_lines(results)
+    if goals:
+        lines += ["## Goals", "", *goals]
+    return "\n".join(lines)
+
+
+def as_dict(results, about, missing):
+    return {
+        "format": FORMAT,
+        "about": about,
+        "missing": {**missing, **results.not_measured},
+        "failures": [
+            {"subject": failure.subject, "what": failure.what, "error": failure.text, "known": failure.is_known}
+            for failure in results.failures
+        ],
+        "figures": [
+            figure_dict(results, workload, subject)
+            for workload in results.workloads
+            for subject in results.subjects
+            if results.figure(workload, subject)
+        ],
+    }
+
+
+def figure_dict(results, workload, subject):
+    speeds = {name: results.speed(workload, subject, name) for name in (REFERENCE, PEER)}
+    return {
+        "group": workload.group,
+        "workload": workload.name,
+        "subject": subject.name,
+        "unit": workload.unit,
+        "is_rate": workload.is_rate,
+        **results.figure(workload, subject).as_dict(),
+        "speed_to": {name: spread.as_dict() for name, spread in speeds.items() if spread},
+        "requests": results.requests(workload, subject),
+        "requests_per": workload.per,
+        "goals": [
+            {"goal": str(verdict.goal), "met": verdict.is_met} for verdict in verdicts(results, workload, subject)
+        ],
+    }
+
+
+def save(directory, text, data):
+    """Whole files or the old ones."""
+    os.makedirs(directory, exist_ok=True)
+    for name, content in (("latest.md", text + "\n"), ("latest.json", json.dumps(data, indent=1) + "\n")):
+        path = os.path.join(directory, name)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(content)
+        os.rename(path + ".new", path)

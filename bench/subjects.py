@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""
+What is measured: the kernel's own tmpfs, ours, and peers; how each is mounted, what it tells about
+itself, and how it is taken down whatever happened.
+
+A subject that later joins needs an entry in all_subjects() and, if it is a program, its command line.
+"""
+
+import collections
+import contextlib
+import glob
+import os
+import re
+import signal
+import subprocess
+import time
+
+import interrupts
+from harness import kernel, mounts
+from settings import Refused
+
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_REMOUNT = 32
+MOUNT_FLAGS = MS_NOSUID | MS_NODEV  # what a FUSE mount has, for all
+SETTLE_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+PLACES = ("kernel", "heap")  # where tmpfs can keep the bytes of files
+
+Failed = mounts.Failed
+
+
+class Subject:
+    """
+    Its name in the tables, and how to mount it: @mount(directory) returns a mounted one.  @known_failures
+    names what does not work and is none of our business, @why_not_large says why a directory of very
+    many files is beyond it.
+    """
+
+    def __init__(self, name, mount, is_ours=False, passes_data_through=False, known_failures=(), why_not_large=""):
+        self.name = name
+        self.mount = lambda directory: mount(self, directory)
+        self.is_ours = is_ours
+        self.passes_data_through = passes_data_through
+        self.known_failures = known_failures
+        self.why_not_large = why_not_large
+
+
+class KernelMount:
+    """The kernel's tmpfs: no program, so nothing to ask and nothing to wait for."""
+
+    def __init__(self, subject, directory):
+        self.subject = subject
+        self.directory = directory
+        kernel.mount("bench", directory, "tmpfs", MOUNT_FLAGS, "nr_inodes=0,mode=755")
+
+    def is_usable(self):
+        return True
+
+    def settle(self):
+        pass
+
+    def drop_names(self):
+        """Here as for all: but this file system holds on to its names."""
+        kernel.mount(None, self.directory, None, MS_REMOUNT | MOUNT_FLAGS)
+
+    def requests(self):
+        return None
+
+    def memory_kib(self):
+        return None
+
+    def close(self):
+        kernel.umount(self.directory)
+
+    def abandon(self):
+        with contextlib.suppress(OSError):
+            kernel.umount(self.directory, kernel.MNT_DETACH)
+
+
+class DaemonMount(mounts.Mount):
+    """A file system in user space."""
+
+    def __init__(self, subject, directory, program, options, transport):
+        with interrupts.held_back():
+            super().__init__(
+                os.path.basename(program),
+                directory,
+                *options,
+                executable=program,
+                preexec_fn=interrupts.before_exec,
+            )
+        self.subject = subject
+        self.directory = directory
+        self._wait_ready(transport)
+        self._log = kernel.FileWatch(self.stderr_path)
+
+    def _wait_ready(self, transport):
+        self.wait_mounted()
+        try:
+            os.stat(self.directory)  # answered only when the transport is settled
+        except OSError as error:
+            self.abandon()
+            raise Failed(f"{self.program} does not answer: {error.strerror}") from error
+        running = self.transport()
+        if running != transport:
+            self.abandon()
+            raise Failed(f"{self.program} runs over {running}, not over {transport}")
+
+    def transport(self):
+        """What really runs: libfuse has a thread of this name for each ring."""
+        for path in glob.glob(f"/proc/{self.pid}/task/*/comm"):
+            with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
+                if file.read().startswith("fuse-ring"):
+                    return "io_uring"
+        return "dev_fuse"
+
+    def is_usable(self):
+        return self.is_running() and self.is_mounted()
+
+    def cpu_s(self):
+        """The processor time used so far, by the clock that every process has (clock_getcpuclockid(3))."""
+        return time.clock_gettime(~self.pid << 3 | 2)
+
+    def settle(self):
+        """Waits until the program has no more to do: forgets and releases need no answer, so that nobody
+        else can tell when they are done."""
+        deadline = time.monotonic() + SETTLE_TIMEOUT_S
+        quiet = 0
+        while quiet < 3:
+            before = self.cpu_s()
+            time.sleep(0.01)
+            quiet = quiet + 1 if self.cpu_s() - before < 0.0002 else 0
+            if time.monotonic() > deadline:
+                raise Failed(f"{self.program} is still busy after {SETTLE_TIMEOUT_S} s")
+
+    def drop_names(self):
+        """The kernel forgets what it knows of this file system, and of no other: a remount does that."""
+        kernel.mount(None, self.directory, None, MS_REMOUNT | MOUNT_FLAGS)
+        self.settle()
+
+    def requests(self):
+        """The requests so far by type, as the program counts them; None for a program that does not."""
+        if not self.subject.is_ours:
+            return None
+        with open(self.stderr_path, "rb") as log:
+            log.seek(0, os.SEEK_END)
+            self.send_signal(signal.SIGUSR1)
+            return self._read_counters(log)
+
+    def _read_counters(self, log):
+        deadline = time.monotonic() + mounts.TIMEOUT_S
+        text = ""
+        while "stats: end" not in text:
+            left = deadline - time.monotonic()
+            if not kernel.wait_readable(left, self._log.fd, self.pidfd) or not self.is_running():
+                raise Failed(f"{self.program} does not tell its counters")
+            self._log.drain()
+            text += log.read().decode("utf-8", "replace")
+        return collections.Counter(
+            {name: int(count) for name, count in re.findall(r"stats: (\w+) count=(\d+)", text)}
+        )
+
+    def close(self):
+        """As a user would end it; a peer may say what it likes as it ends."""
+        mounts.unmount(self.mountpoint)
+        if not kernel.wait_readable(STOP_TIMEOUT_S, self.pidfd):
+            raise Failed(f"{self.program} does not end")
+        status = self.wait()
+        self._log.close()
+        if status != 0 and self.subject.is_ours:
+            raise Failed(f"{self.program}: {how_it_ended(status, re.sub('.*stats: .*', '', self.stderr()))}")
+
+
+def how_it_ended(status, text):
+    how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    return f"{how}: {last_line(text)}" if text.strip() else how
+
+
+def last_line(text):
+    lines = text.strip().splitlines()
+    return lines[-1].strip() if lines else "it said nothing"
+
+
+def program_options(program):
+    """What its --help says."""
+    try:
+        done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=20, check=False)
+    except OSError as error:
+        raise Refused(f"{program}: {error.strerror}") from error
+    return done.stdout
+
+
+def daemon(program, transport, *options):
+    def mount(subject, directory):
+        return DaemonMount(subject, directory, program, options, transport)
+
+    return mount
+
+
+def tmpfs_subjects(settings):
+    """One for each place that the program can keep bytes in; a single one where it knows one place only."""
+    program = os.path.join(settings.llfuse_build, "tmpfs")
+    transport = settings.transport
+    options = ["-o", "io_uring" if transport == "io_uring" else "no_io_uring"]
+    if not re.search(r"\bdata=", program_options(program)):
+        return [Subject("tmpfs", daemon(program, transport, *options), is_ours=True)]
+    return [
+        Subject(
+            f"tmpfs data={place}",
+            daemon(program, transport, *options, "-o", f"data={place}"),
+            is_ours=True,
+            passes_data_through=place == "kernel",
+            # Names are the same wherever the bytes are, and a million takes minutes.
+            why_not_large="" if place == PLACES[0] else f"names are kept as with data={PLACES[0]}",
+        )
+        for place in PLACES
+    ]
+
+
+def memfs_subject(settings):
+    """libfuse's own file system in memory.  Raises Failed if it is not there."""
+    program = build_peer(settings.llfuse_build, "memfs_ll")
+    options = ["-f", *(["-o", "io_uring"] if settings.transport == "io_uring" else [])]
+    return Subject(
+        "memfs_ll",
+        daemon(program, settings.transport, *options),
+        # It leaves st_blksize unset, and a mapped file then gives SIGBUS.
+        known_failures=("tools, git status",),
+        why_not_large="it searches a directory name by name",
+    )
+
+
+def build_peer(build, name):
+    """Builds an example of libfuse from the source that the build has.  Returns its path."""
+    targets = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], capture_output=True, text=True, check=False)
+    found = re.search(rf"^(subprojects/\S+/example/{name}): ", targets.stdout, re.MULTILINE)
+    if not found:
+        raise Failed(f"{build} does not build it: no C++ compiler, or no source of libfuse, when it was configured")
+    done = subprocess.run(["ninja", "-C", build, "--quiet", found[1]], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"cannot be built: {first_error(done.stdout)}")
+    return os.path.join(build, found[1])
+
+
+def first_error(text):
+    for line in text.splitlines():
+        if "error:" in line:
+            return line
+    return last_line(text)
+
+
+def all_subjects(settings):
+    """The subjects in their order, the reference first, and why others are missing, by name."""
+    subjects = [Subject("kernel", KernelMount), *tmpfs_subjects(settings)]
+    missing = {}
+    try:
+        subjects.append(memfs_subject(settings))
+    except (Failed, OSError) as error:
+        missing["memfs_ll"] = str(error)
+    return subjects, missing
