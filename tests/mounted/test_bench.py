@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""`bench/run`: what it refuses, that it measures, and that nothing stays behind.  The figures are no matter."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+from conftest import TOP, children, needs_root
+from harness import mounts
+
+TINY = {"RUNS": "1", "ENTRIES": "20", "OPS": "10", "FILES": "50"}
+
+
+def start_bench(place, **environment):
+    path = os.path.join(place, "temporary")
+    os.mkdir(path)
+    return subprocess.Popen(
+        [os.path.join(TOP, "bench", "run")],
+        env={
+            "PATH": os.environ["PATH"],
+            "LLFUSE_BUILD": os.path.abspath(mounts.build_dir()),
+            "RESULTS": os.path.join(place, "results"),
+            "TMPDIR": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **environment,
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=mounts.before_exec,
+    )
+
+
+def assert_nothing_behind(place, before):
+    assert set(children()) <= before
+    assert not os.listdir(os.path.join(place, "temporary"))
+    assert not [entry for entry in mounts.all_mounts() if entry.mountpoint.startswith(place + "/")]
+
+
+@pytest.fixture
+def measured():
+    """Needs the driver, and figures from a sanitizer's build would take long."""
+    if not os.path.exists(mounts.executable("bench/ops")):
+        pytest.skip("bench/ops is not built")
+    with open(mounts.executable("tmpfs"), "rb") as file:
+        if any(mark in file.read() for mark in (b"__asan_init", b"__tsan_init")):
+            pytest.skip("run on the plain build")
+
+
+@pytest.mark.parametrize("environment", [{"ONLY": "speed"}, {"RUNS": "0"}, {"TRANSPORT": "post"}, {"OPS": "many"}])
+def test_nonsense_is_refused_in_one_line(place, environment):
+    bench = start_bench(place, **environment)
+    out, err = bench.communicate(timeout=mounts.TIMEOUT_S)
+    assert (bench.returncode, out, len(err.splitlines())) == (2, "", 1), err
+    assert "=".join(*environment.items()) in err
+
+
+@needs_root
+def test_the_smallest_run(place, measured):
+    before = set(children())
+    bench = start_bench(place, ONLY="metadata,memory", TRANSPORT="dev_fuse", **TINY)
+    out, err = bench.communicate(timeout=60)
+    assert bench.returncode == 0, err
+    assert_nothing_behind(place, before)
+    with open(os.path.join(place, "results", "latest.json"), encoding="utf-8") as file:
+        saved = json.load(file)
+    with open(os.path.join(place, "results", "latest.md"), encoding="utf-8") as file:
+        assert file.read() == out
+    subjects = {figure["subject"] for figure in saved["figures"]}
+    assert "kernel" in subjects and any(name.startswith("tmpfs") for name in subjects)
+    creates = [f for f in saved["figures"] if f["workload"] == "create" and f["subject"].startswith("tmpfs")]
+    assert creates and all(f["requests"]["create"] == 1 for f in creates)
+    assert {f["subject"] for f in saved["figures"] if f["group"] == "memory"}
+
+
+@needs_root
+def test_a_signal_leaves_nothing_behind(place, measured):
+    before = set(children())
+    bench = start_bench(place, ONLY="metadata", TRANSPORT="dev_fuse", **{**TINY, "RUNS": "1000"})
+    # Once the first round is under way.
+    while "round 2" not in bench.stderr.readline():
+        assert bench.poll() is None
+    bench.send_signal(signal.SIGTERM)
+    out, err = bench.communicate(timeout=60)
+    assert bench.returncode == 128 + signal.SIGTERM, err
+    assert out == ""
+    assert_nothing_behind(place, before)
