@@ -11,10 +11,7 @@
 #include <string.h>
 
 static const struct operation *const families[] = {
-	name_operations,
-	open_operations,
-	attribute_operations,
-	cache_operations,
+	name_operations, open_operations, data_operations, space_operations, attribute_operations, cache_operations,
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))

@@ -58,7 +58,8 @@ struct operation {
 	void (*run)(struct model *model, const struct step *step, enum side side, struct result *result);
 };
 
-extern const struct operation name_operations[], open_operations[], attribute_operations[], cache_operations[];
+extern const struct operation name_operations[], open_operations[], data_operations[], space_operations[],
+	attribute_operations[], cache_operations[];
 
 /* Chooses and does the step model->step; the first difference of the results ends the program. */
 void step_do(struct model *model);
