@@ -11,7 +11,8 @@
 #include <string.h>
 
 static const struct operation *const families[] = {
-	name_operations, open_operations, data_operations, space_operations, attribute_operations, cache_operations,
+	name_operations,      open_operations,  data_operations,  space_operations,
+	attribute_operations, xattr_operations, cache_operations,
 };
 
 #define FAMILIES (sizeof(families) / sizeof(families[0]))

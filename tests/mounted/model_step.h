@@ -59,7 +59,7 @@ struct operation {
 };
 
 extern const struct operation name_operations[], open_operations[], data_operations[], space_operations[],
-	attribute_operations[], cache_operations[];
+	attribute_operations[], xattr_operations[], cache_operations[];
 
 /* Chooses and does the step model->step; the first difference of the results ends the program. */
 void step_do(struct model *model);
