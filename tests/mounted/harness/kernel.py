@@ -6,6 +6,8 @@ import os
 import select
 import struct
 
+MS_NOSUID = 2
+MS_NODEV = 4
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000

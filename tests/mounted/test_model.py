@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""
+tmpfs does what the kernel's tmpfs does: random operations on both, compared after each (model.h).
+
+Each run has a seed of its own, which a failure names.  From the environment: LLFUSE_MODEL_STEPS (how many steps all
+runs make together) and LLFUSE_MODEL_SEED (one seed for all of them).
+"""
+
+import json
+import os
+import random
+import subprocess
+
+import pytest
+
+from conftest import needs_root
+from harness import kernel, mounts
+
+STEPS = 100_000
+# At least so many steps are made in a second, on a slow machine.
+STEPS_PER_S = 150
+START_S = 60
+TRANSPORTS = 2
+# Looking past the kernel's caches each time is slow.
+THOROUGH_PART = 20
+
+
+def is_sanitized():
+    """Whether the programs are built with sanitizers, which makes them slower."""
+    try:
+        with open(os.path.join(mounts.build_dir(), "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
+            options = {option["name"]: option["value"] for option in json.load(file)}
+    except OSError:
+        return False
+    return options.get("b_sanitize") not in (None, [], "none")
+
+
+def data_planes():
+    """The options of tmpfs that choose where the bytes are; one that is empty where there is no choice."""
+    try:
+        told = subprocess.run([mounts.executable("tmpfs"), "--help"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        told = ""  # Whatever is wrong, the test that mounts it will tell.
+    return ["data=kernel", "data=heap"] if "data=" in told else [""]
+
+
+DATA_PLANES = data_planes()
+ALL_STEPS = int(os.environ.get("LLFUSE_MODEL_STEPS") or (STEPS // 10 if is_sanitized() else STEPS))
+RUN_STEPS = -(-ALL_STEPS // (TRANSPORTS * len(DATA_PLANES)))
+
+
+@pytest.fixture
+def oracle(place):
+    """A kernel tmpfs of its own."""
+    path = os.path.join(place, "oracle")
+    os.mkdir(path)
+    kernel.mount("oracle", path, "tmpfs", kernel.MS_NODEV | kernel.MS_NOSUID, "mode=755")
+    yield path
+    kernel.umount(path, kernel.MNT_DETACH)
+
+
+def run_model(mountpoint, oracle, steps, *options):
+    seed = os.environ.get("LLFUSE_MODEL_SEED") or str(random.SystemRandom().randrange(10**9))
+    command = [mounts.executable("tests/model"), *options, seed, str(steps), mountpoint, oracle]
+    print("model:", *command[1:])
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    print(done.stdout)
+    if done.returncode != 0:
+        pytest.fail(f"status {done.returncode} of model {' '.join(command[1:])}: see its output", pytrace=False)
+
+
+@needs_root
+@pytest.mark.limit(START_S + RUN_STEPS / STEPS_PER_S)
+@pytest.mark.parametrize("data", DATA_PLANES)
+@pytest.mark.parametrize("look", ["usual", "thorough"])
+def test_model(new_mount, many, data, look, oracle):
+    options = ",".join(filter(None, ["allow_other,nodev,nosuid", data]))
+    mount = new_mount("tmpfs", *many.options, "-o", options)
+    if look == "thorough":
+        run_model(mount.mountpoint, oracle, RUN_STEPS // THOROUGH_PART, "--thorough")
+    else:
+        run_model(mount.mountpoint, oracle, RUN_STEPS)
