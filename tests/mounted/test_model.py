@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from conftest import needs_root
+from conftest import TMPFS, TMPFS_EXACT, needs_root
 from harness import kernel, mounts
 
 STEPS = 100_000
@@ -35,18 +35,9 @@ def is_sanitized():
     return options.get("b_sanitize") not in (None, [], "none")
 
 
-def data_planes():
-    """The options of tmpfs that choose where the bytes are; one that is empty where there is no choice."""
-    try:
-        told = subprocess.run([mounts.executable("tmpfs"), "--help"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        told = ""  # Whatever is wrong, the test that mounts it will tell.
-    return ["data=kernel", "data=heap"] if "data=" in told else [""]
-
-
-DATA_PLANES = data_planes()
+SUBJECTS = [*TMPFS, TMPFS_EXACT]
 ALL_STEPS = int(os.environ.get("LLFUSE_MODEL_STEPS") or (STEPS // 10 if is_sanitized() else STEPS))
-RUN_STEPS = -(-ALL_STEPS // (TRANSPORTS * len(DATA_PLANES)))
+RUN_STEPS = -(-ALL_STEPS // (TRANSPORTS * len(SUBJECTS)))
 
 
 @pytest.fixture
@@ -73,11 +64,12 @@ def run_model(mountpoint, oracle, steps, *options):
 
 @needs_root
 @pytest.mark.limit(START_S + RUN_STEPS / STEPS_PER_S)
-@pytest.mark.parametrize("data", DATA_PLANES)
+@pytest.mark.parametrize("subject", SUBJECTS, ids=repr)
 @pytest.mark.parametrize("look", ["usual", "thorough"])
-def test_model(new_mount, many, data, look, oracle):
-    options = ",".join(filter(None, ["allow_other,nodev,nosuid", data]))
-    mount = new_mount("tmpfs", *many.options, "-o", options)
+def test_model(new_mount, many, subject, look, oracle):
+    if subject.why_not():
+        pytest.skip(subject.why_not())
+    mount = new_mount(subject.program, *many.options, *subject.options, "-o", "allow_other,nodev,nosuid")
     if look == "thorough":
         run_model(mount.mountpoint, oracle, RUN_STEPS // THOROUGH_PART, "--thorough")
     else:

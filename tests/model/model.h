@@ -44,10 +44,12 @@ struct features {
 	bool direct_io;
 	bool seek_hole;
 	/* What Linux's own file systems do, and what FUSE may keep from those behind it: */
-	bool same_size_stamps; /* truncate(2) to the size that a file has changes its times */
+	bool same_size_stamps; /* truncate(2) to the size that a file has changes its times if it has blocks */
 	bool fallocate_drops; /* fallocate(2) takes set-user-id away, as write(2) does */
 	bool empty_chown; /* chown(2) to nobody does too, and changes ctime */
 	bool group_drops; /* write(2) looks at the writer's groups before it leaves set-group-id */
+	bool late_setid; /* a privileged writer keeps set-user-id that a file got while he had it open */
+	bool append_ends; /* F_SETFL without O_APPEND on a file opened with it lets pwrite(2) choose the place */
 	bool evict; /* A's caches in the kernel can be emptied */
 	bool zero_range[SIDES]; /* what B lacks is put together from what it has */
 };

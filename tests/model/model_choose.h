@@ -38,7 +38,11 @@ int choose_slot(const struct model *model, struct step *step, unsigned types);
 /* A slot that is free, or that is to be made free for what is opened. */
 int choose_slot_to_fill(const struct model *model, struct step *step);
 
-mode_t choose_permissions(const struct model *model, struct step *step);
+/* Whether B's file at @place is open in some slot. */
+bool is_open(const struct model *model, const struct place *place);
+
+/* @is_open: they are for a file that is. */
+mode_t choose_permissions(const struct model *model, struct step *step, bool is_open);
 
 /* An offset that can be written at; rarely a negative one. */
 off_t choose_offset(struct step *step);

@@ -19,7 +19,7 @@ static bool choose_mkdir(const struct model *model, struct step *step)
 		return false;
 	choose_place(model, step, &step->to, TYPES_NONE);
 	choose_dots(step, &step->to);
-	step->permissions = choose_permissions(model, step) | (random_one_in(&step->random, 2) ? 0777 : 0);
+	step->permissions = choose_permissions(model, step, false) | (random_one_in(&step->random, 2) ? 0777 : 0);
 	step_say(step, "mkdirat(%s, %#o)", step->to.text, step->permissions);
 	return true;
 }
@@ -38,7 +38,7 @@ static bool choose_mknod(const struct model *model, struct step *step)
 	if (!may_grow(model, step))
 		return false;
 	choose_place(model, step, &step->to, TYPES_NONE);
-	step->permissions = RANDOM_OF(&step->random, types) | choose_permissions(model, step);
+	step->permissions = RANDOM_OF(&step->random, types) | choose_permissions(model, step, false);
 	step->rdev = makedev(RANDOM_OF(&step->random, majors), RANDOM_OF(&step->random, minors));
 	step_say(step, "mknodat(%s, %#o, %u:%u)", step->to.text, step->permissions, major(step->rdev),
 		 minor(step->rdev));

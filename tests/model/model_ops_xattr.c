@@ -122,6 +122,8 @@ static bool choose_set_capability(const struct model *model, struct step *step)
 		return false;
 	step->name = "security.capability";
 	choose_object(model, step, "setxattr");
+	if (!model->features.late_setid && (step->slot != NO_SLOT || is_open(model, &step->from)))
+		return false;
 	step->mode = 0;
 	step->size = sizeof(data);
 	memcpy(step->value, &data, sizeof(data));

@@ -94,11 +94,13 @@ static bool has_direct_io(int root, int fd)
 	return true;
 }
 
-/* Whether it tells of a hole, where a file is being written, or calls everything data. */
+/* Whether it tells of a hole, where a file is being written and where it is only allocated, or calls
+ * everything data. */
 static bool has_seek_hole(int root, int fd)
 {
 	(void)root;
-	return pwrite(fd, "x", 1, (off_t)1 << 20) == 1 && lseek(fd, 0, SEEK_HOLE) == 0;
+	return pwrite(fd, "x", 1, (off_t)1 << 20) == 1 && lseek(fd, 0, SEEK_HOLE) == 0 &&
+	       fallocate(fd, 0, 0, 65536) == 0 && lseek(fd, 0, SEEK_HOLE) == 0;
 }
 
 static mode_t mode_of(int fd)
@@ -110,7 +112,7 @@ static mode_t mode_of(int fd)
 	return st.st_mode;
 }
 
-static bool has_same_size_stamps(int root, int fd)
+static bool truncate_stamps(int root, int fd)
 {
 	const struct timespec long_ago[2] = {{0}, {0}};
 	char path[64];
@@ -120,6 +122,18 @@ static bool has_same_size_stamps(int root, int fd)
 	if (futimens(fd, long_ago) < 0 || fstat(fd, &st) < 0 || truncate(path, st.st_size) < 0 || fstat(fd, &st) < 0)
 		broken(errno, "truncating to the same size");
 	return st.st_mtim.tv_sec != 0;
+}
+
+static bool has_same_size_stamps(int root, int fd)
+{
+	bool when_empty;
+
+	if (ftruncate(fd, 0) < 0)
+		broken(errno, "ftruncate");
+	when_empty = truncate_stamps(root, fd);
+	if (write(fd, "x", 1) != 1)
+		broken(errno, "write");
+	return !when_empty && truncate_stamps(root, fd);
 }
 
 static bool has_fallocate_drops(int root, int fd)
@@ -154,6 +168,28 @@ static bool has_group_drops(int root, int fd)
 	return !(mode_of(fd) & S_ISGID);
 }
 
+static bool has_late_setid(int root, int fd)
+{
+	(void)root;
+	if (fchmod(fd, 04777) < 0)
+		broken(errno, "fchmod");
+	if (pwrite(fd, "x", 1, 0) != 1)
+		broken(errno, "pwrite");
+	return mode_of(fd) & S_ISUID;
+}
+
+static bool has_append_ends(int root, int fd)
+{
+	int append_fd = openat(root, PROBE, O_WRONLY | O_APPEND | O_CLOEXEC);
+	struct stat before, after;
+
+	if (append_fd < 0 || pwrite(append_fd, "x", 1, 0) != 1 || fcntl(append_fd, F_SETFL, 0) < 0 ||
+	    fstat(fd, &before) < 0 || pwrite(append_fd, "x", 1, 0) != 1 || fstat(fd, &after) < 0)
+		broken(errno, "appending");
+	close(append_fd);
+	return before.st_size == after.st_size;
+}
+
 static bool has_zero_range(int fd)
 {
 	return fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, 4096) == 0;
@@ -180,6 +216,8 @@ static const struct trial trials[] = {
 	{"set-user-id after fallocate(2)", offsetof(struct features, fallocate_drops), has_fallocate_drops},
 	{"chown(2) to nobody", offsetof(struct features, empty_chown), has_empty_chown},
 	{"set-group-id without group execution", offsetof(struct features, group_drops), has_group_drops},
+	{"set-id bits for a file that is open", offsetof(struct features, late_setid), has_late_setid},
+	{"the end of O_APPEND", offsetof(struct features, append_ends), has_append_ends},
 };
 
 static void try_both(struct model *model, const struct trial *trial, const int fd[SIDES])

@@ -60,7 +60,7 @@ static bool choose_open(const struct model *model, struct step *step)
 		flags |= O_CREAT | (random_one_in(&step->random, 4) ? O_EXCL : 0);
 	step->slot = choose_slot_to_fill(model, step);
 	step->flags = flags;
-	step->permissions = flags & O_CREAT ? choose_permissions(model, step) : 0;
+	step->permissions = flags & O_CREAT ? choose_permissions(model, step, false) : 0;
 	choose_place(model, step, &step->to, random_one_in(&step->random, 4) ? TYPES_ANY : TYPES(DT_REG));
 	say_open(step, &step->to);
 	return true;
@@ -81,7 +81,7 @@ static bool choose_tmpfile(const struct model *model, struct step *step)
 	step->slot = choose_slot_to_fill(model, step);
 	step->flags = O_TMPFILE | (random_one_in(&step->random, 8) ? O_RDONLY : O_RDWR);
 	step->flags |= random_one_in(&step->random, 4) ? O_EXCL : 0;
-	step->permissions = choose_permissions(model, step);
+	step->permissions = choose_permissions(model, step, false);
 	choose_place(model, step, &step->to, TYPES(DT_DIR));
 	say_open(step, &step->to);
 	return true;
@@ -136,6 +136,8 @@ static bool choose_append_flag(const struct model *model, struct step *step)
 	if (step->slot == NO_SLOT || (model->slots[step->slot].flags & O_PATH))
 		return false;
 	step->flags = model->slots[step->slot].flags ^ O_APPEND;
+	if (!(step->flags & O_APPEND) && !model->features.append_ends)
+		return false;
 	step_say(step, "fcntl(fd%d, F_SETFL, %s)", step->slot, step->flags & O_APPEND ? "O_APPEND" : "0");
 	return true;
 }

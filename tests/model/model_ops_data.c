@@ -152,6 +152,17 @@ static void run_writev(struct model *model, const struct step *step, enum side s
 
 enum { MAP_WRITE = 1, MAP_SYNC_ALL = 2 };
 
+/* A page of the kernel's tmpfs that was read through a mapping is no hole any more: who has none there goes a
+ * way of his own. */
+static bool has_hole(int fd, off_t off, off_t end)
+{
+	const off_t position = lseek(fd, 0, SEEK_CUR), hole = lseek(fd, off, SEEK_HOLE);
+
+	if (position >= 0 && lseek(fd, position, SEEK_SET) < 0)
+		broken(errno, "lseek");
+	return hole >= 0 && hole < end;
+}
+
 /* Within the file: what lies behind its end belongs to nobody. */
 static bool choose_mapped(const struct model *model, struct step *step)
 {
@@ -171,6 +182,9 @@ static bool choose_mapped(const struct model *model, struct step *step)
 		step->size = (size_t)(size - step->off);
 	step->flags = (int)random_below(&step->random, 4);
 	step->pattern_off = random_below(&step->random, BYTES_MAX);
+	if (!(step->flags & MAP_WRITE) && model->features.seek_hole &&
+	    has_hole(model->slots[step->slot].fd[B], step->off, step->off + (off_t)step->size))
+		return false;
 	step_say(step, "mmap(fd%d), %s %zu at %" PRId64 "%s", step->slot, step->flags & MAP_WRITE ? "write" : "read",
 		 step->size, (int64_t)step->off, step->flags & MAP_SYNC_ALL ? ", msync" : "");
 	return true;

@@ -18,7 +18,7 @@
 static bool choose_chmod(const struct model *model, struct step *step)
 {
 	choose_place(model, step, &step->from, TYPES_ANY);
-	step->permissions = choose_permissions(model, step);
+	step->permissions = choose_permissions(model, step, is_open(model, &step->from));
 	step_say(step, "fchmodat(%s, %#o)", step->from.text, step->permissions);
 	return true;
 }
@@ -33,7 +33,7 @@ static bool choose_fchmod(const struct model *model, struct step *step)
 	step->slot = choose_slot(model, step, TYPES_ANY);
 	if (step->slot == NO_SLOT)
 		return false;
-	step->permissions = choose_permissions(model, step);
+	step->permissions = choose_permissions(model, step, true);
 	step_say(step, "fchmod(fd%d, %#o)", step->slot, step->permissions);
 	return true;
 }

@@ -232,10 +232,24 @@ off_t slot_size(const struct model *model, int slot)
 	return st.st_size;
 }
 
+bool is_open(const struct model *model, const struct place *place)
+{
+	struct stat sought, st;
+	int slot;
+
+	if (fstatat(place_fd(model, place, B), place->path, &sought, 0) < 0)
+		return false;
+	for (slot = 0; slot < SLOTS; slot++)
+		if (model->slots[slot].fd[B] >= 0 && fstat(model->slots[slot].fd[B], &st) == 0 &&
+		    st.st_ino == sought.st_ino)
+			return true;
+	return false;
+}
+
 /* ------------------------------------------------------------------------ */
 /* Numbers                                                                   */
 
-mode_t choose_permissions(const struct model *model, struct step *step)
+mode_t choose_permissions(const struct model *model, struct step *step, bool is_open)
 {
 	static const mode_t usual[] = {0644,  0666,  0666,  0777,  0777,  0755,  0600, 0,
 				       04755, 02755, 06777, 02644, 01777, 02777, 04711};
@@ -243,6 +257,8 @@ mode_t choose_permissions(const struct model *model, struct step *step)
 
 	if (random_one_in(&step->random, 5))
 		permissions = (mode_t)random_below(&step->random, 010000);
+	if (is_open && !model->features.late_setid)
+		permissions &= ~(mode_t)(S_ISUID | S_ISGID);
 	/* Without group execution it is not a matter of the bit alone. */
 	if ((permissions & S_ISGID) && !model->features.group_drops)
 		permissions |= S_IXGRP;

@@ -91,12 +91,33 @@ static bool choose_fallocate(const struct model *model, struct step *step)
 	return true;
 }
 
-/* What ZERO_RANGE does, by what every file system can do. */
+static int write_zeros(int fd, off_t off, off_t end)
+{
+	static const char zeros[65536];
+	ssize_t n;
+
+	for (; off < end; off += n) {
+		n = pwrite(fd, zeros, end - off < (off_t)sizeof(zeros) ? (size_t)(end - off) : sizeof(zeros), off);
+		if (n <= 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* What ZERO_RANGE does, by what every file system can do.  What is behind the end is zero anyway. */
 static int zero_range(int fd, int keep_size, off_t off, off_t len)
 {
-	if (fallocate(fd, keep_size, off, len) < 0)
+	int flags = fcntl(fd, F_GETFL), err;
+	struct stat st;
+
+	if (flags < 0 || fstat(fd, &st) < 0 || fallocate(fd, keep_size, off, len) < 0)
 		return -1;
-	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+	if (flags & O_APPEND && fcntl(fd, F_SETFL, flags & ~O_APPEND) < 0)
+		return -1;
+	err = write_zeros(fd, off, off + len < st.st_size ? off + len : st.st_size);
+	if (flags & O_APPEND && fcntl(fd, F_SETFL, flags) < 0)
+		return -1;
+	return err;
 }
 
 static void run_fallocate(struct model *model, const struct step *step, enum side side, struct result *result)
