@@ -114,6 +114,16 @@ static inline void *llfuse_userdata(const struct llfuse_request *req)
  */
 int llfuse_groups(const struct llfuse_request *req, size_t n, gid_t *groups);
 
+/** Whether the caller is of the group @gid, by its fsgid or one of llfuse_groups().  Any thread. */
+bool llfuse_in_group(const struct llfuse_request *req, gid_t gid);
+
+/**
+ * Whether the caller has the capability @capability (CAP_... of linux/capability.h) in effect, and in the
+ * daemon's user namespace; read from /proc when asked for.  Where it cannot be read, and for a made-up request: whether
+ * it is root.  Any thread.
+ */
+bool llfuse_has_capability(const struct llfuse_request *req, int capability);
+
 /**
  * Whether the caller was interrupted by a signal and does not want the answer
  * any more; a handler may then return -EINTR.  The kernel does not deliver this

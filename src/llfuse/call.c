@@ -253,19 +253,3 @@ bool llfuse_interrupted(const struct llfuse_request *req)
 
 	return call && call->fuse && fuse_req_interrupted(call->fuse);
 }
-
-int llfuse_groups(const struct llfuse_request *req, size_t n, gid_t *groups)
-{
-	gid_t *all = NULL;
-	ssize_t count;
-
-	if (!req->internal)
-		return -ENOSYS;
-	if (req->pid <= 0)
-		return -ESRCH;
-	count = llfuse_get_sup_groups(req->pid, &all);
-	if (count > 0 && n)
-		memcpy(groups, all, ((size_t)count < n ? (size_t)count : n) * sizeof(*groups));
-	free(all);
-	return (int)count;
-}
