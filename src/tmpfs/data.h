@@ -87,7 +87,7 @@ struct data_ops {
 	 * begins at the end.  -ENXIO if there is none. */
 	int64_t (*seek)(struct data_plane *plane, const struct data *data, uint64_t off, int whence);
 
-	/* Copies what @from has of the @n bytes at @off; returns how many.  @from may be @to, if the ranges do
+	/* Copies the @n bytes at @off, which @from has; returns how many.  @from may be @to, if the ranges do
 	 * not overlap. */
 	ssize_t (*copy)(struct data_plane *plane, const struct data *from, uint64_t off, struct data *to,
 			uint64_t to_off, size_t n);
@@ -123,7 +123,7 @@ struct data_ops {
 enum data_open_flags {
 	DATA_OPEN_WRITER = 1 << 0, /* may write */
 	DATA_OPEN_NEW = 1 << 1, /* of a file that is just made: it may fail for want of room */
-	DATA_OPEN_OURS = 1 << 2, /* the I/O is to go through us */
+	DATA_OPEN_OURS = 1 << 2, /* the first one: the I/O is to go through us */
 };
 
 struct data_plane {

@@ -513,19 +513,19 @@ static int64_t heap_seek(struct data_plane *plane, const struct data *data, uint
 	return (int64_t)(page == page_of(off) ? off : page << PAGE_BITS);
 }
 
+/* By way of a buffer: a write may move the bytes that are read, when both are one file. */
 static ssize_t heap_copy(struct data_plane *plane, const struct data *from, uint64_t off, struct data *to,
 			 uint64_t to_off, size_t n)
 {
-	static const unsigned char zeros[DATA_PAGE_SIZE];
-	size_t done, part;
-	const void *bytes;
-	ssize_t written;
+	unsigned char buf[DATA_PAGE_SIZE];
+	ssize_t part, written;
+	size_t done;
 
 	for (done = 0; done < n; done += (size_t)written) {
-		part = segment(from, off + done, n - done, &bytes);
+		part = heap_read(plane, from, buf, n - done < sizeof(buf) ? n - done : sizeof(buf), off + done);
 		if (part == 0)
 			break;
-		written = heap_write(plane, to, bytes ? bytes : zeros, part, to_off + done);
+		written = heap_write(plane, to, buf, (size_t)part, to_off + done);
 		if (written < 0 && done == 0)
 			return written;
 		if (written <= 0)

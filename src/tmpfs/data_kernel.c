@@ -51,9 +51,12 @@ static int get_attached(struct data_plane *plane, struct data *data)
 	return err ? err : backing_get(store_of(plane), data->backing);
 }
 
-static void changed(struct data *data)
+/* We changed the file @fd, which is held.  That has taken the bit away as a write by somebody else would. */
+static void changed(struct data *data, int fd)
 {
 	data->backing->is_stale = true;
+	if (data->backing->is_tripwire)
+		(void)fchmod(fd, TRIPWIRE_MODE); /* our own file */
 }
 
 static void kernel_look(struct data_plane *plane, const struct data *data, struct data_look *look)
@@ -163,8 +166,8 @@ static ssize_t kernel_write(struct data_plane *plane, struct data *data, const v
 		return fd;
 	written = pwrite(fd, buf, n, (off_t)off);
 	written = written < 0 ? -errno : written;
+	changed(data, fd);
 	backing_put(store_of(plane), data->backing);
-	changed(data);
 	return written;
 }
 
@@ -182,8 +185,8 @@ static int kernel_resize(struct data_plane *plane, struct data *data, uint64_t s
 	if (fd < 0)
 		return fd;
 	err = ftruncate(fd, (off_t)size) < 0 ? -errno : 0;
+	changed(data, fd);
 	backing_put(store_of(plane), data->backing);
-	changed(data);
 	return err;
 }
 
@@ -197,8 +200,8 @@ static int reserve(struct data_plane *plane, struct data *data, int mode, uint64
 	do
 		err = fallocate(fd, mode, (off_t)off, (off_t)len) < 0 ? -errno : 0;
 	while (err == -EINTR);
+	changed(data, fd);
 	backing_put(store_of(plane), data->backing);
-	changed(data);
 	return err;
 }
 
@@ -285,8 +288,8 @@ static ssize_t kernel_copy(struct data_plane *plane, const struct data *from, ui
 	copied = to_fd;
 	if (to_fd >= 0) {
 		copied = copy_bytes(from_fd, off, to_fd, to_off, n);
+		changed(to, to_fd);
 		backing_put(store_of(plane), to->backing);
-		changed(to);
 	}
 	backing_put(store_of(plane), from->backing);
 	return copied;
@@ -316,6 +319,18 @@ static int kernel_open(struct data_plane *plane, struct data *data, unsigned fla
 	return handle > 0 ? handle : 0;
 }
 
+/* That is no change of the file's: the time stamp of it is not to be taken for one. */
+static void set_mode(struct backing *backing, int fd, bool is_tripwire)
+{
+	struct stat st;
+
+	if (fchmod(fd, is_tripwire ? TRIPWIRE_MODE : PLAIN_MODE) < 0)
+		return;
+	backing->is_tripwire = is_tripwire;
+	if (fstat(fd, &st) == 0 && is_same(&st.st_mtim, &backing->look.mtime))
+		backing->look.ctime = st.st_ctim;
+}
+
 static void kernel_watch_setid(struct data_plane *plane, struct data *data, bool is_on)
 {
 	struct backing *backing = data->backing;
@@ -326,8 +341,7 @@ static void kernel_watch_setid(struct data_plane *plane, struct data *data, bool
 	fd = backing_get(store_of(plane), backing);
 	if (fd < 0)
 		return; /* the bits then outlive a write that is going on: nothing more can be done */
-	if (fchmod(fd, is_on ? TRIPWIRE_MODE : PLAIN_MODE) == 0)
-		backing->is_tripwire = is_on;
+	set_mode(backing, fd, is_on);
 	backing_put(store_of(plane), backing);
 }
 
@@ -341,15 +355,16 @@ static void kernel_close(struct data_plane *plane, struct data *data, unsigned f
 	backing->is_stale = true;
 	if (flags & DATA_OPEN_WRITER)
 		backing->writers--;
-	if (backing->opens == 0) {
+	if (backing->opens == 0)
 		backing->is_handed_out = false;
-		kernel_watch_setid(plane, data, false);
-	}
 }
 
 static void kernel_tidy(struct data_plane *plane, struct data *data)
 {
-	if (data->backing && data->backing->opens == 0 && is_empty(&data->backing->look))
+	if (!data->backing || data->backing->opens > 0)
+		return;
+	kernel_watch_setid(plane, data, false);
+	if (is_empty(&data->backing->look))
 		kernel_clear(plane, data);
 }
 
@@ -368,10 +383,10 @@ static void kernel_set_times(struct data_plane *plane, struct data *data, const 
 	if (fd < 0)
 		return; /* only what the kernel makes of relatime suffers */
 	(void)futimens(fd, times); /* our own file */
+	changed(data, fd);
 	backing_put(store_of(plane), data->backing);
 	data->backing->has_atime = true;
 	data->backing->look.atime = times[0];
-	changed(data);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -38,8 +38,7 @@ static int truncate_locked(struct inode *inode, struct data_plane *plane, unsign
 	if (err)
 		return err;
 	inode_modified_locked(inode);
-	if (flags & FILE_OPEN_DROP_SUIDGID)
-		inode_drop_suidgid_locked(inode);
+	inode_drop_setid_locked(inode, plane, !(flags & FILE_OPEN_DROP_SETID), flags & FILE_OPEN_DROP_AS_STRANGER);
 	return 0;
 }
 
@@ -59,6 +58,7 @@ static int open_locked(struct inode *inode, struct data_plane *plane, unsigned f
 	if (handle < 0)
 		return handle;
 	opening->handle = handle;
+	opening->is_ours = inode_drops_setid(inode);
 	opening->is_first_writer = (flags & FILE_OPEN_WRITER) && !was_changing;
 	return 0;
 }
@@ -82,7 +82,8 @@ void file_close(struct inode *inode, struct data_plane *plane, unsigned flags)
 		return;
 	small_rwlock_wrlock(&inode->lock);
 	plane->ops->close(plane, &inode->data, flags & FILE_OPEN_WRITER ? DATA_OPEN_WRITER : 0);
-	if (flags & FILE_OPEN_WRITER)
+	/* Of the last open this tells whether the file is empty now, and whether somebody's bits are lost. */
+	if ((flags & FILE_OPEN_WRITER) || inode_drops_setid(inode))
 		inode_refresh_locked(inode, plane);
 	plane->ops->tidy(plane, &inode->data);
 	inode_leave_locked(inode, plane);
@@ -102,12 +103,12 @@ ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size
 }
 
 /* What follows from a change of the bytes. */
-static void written_locked(struct inode *inode, unsigned flags) REQUIRES(inode->lock)
+static void written_locked(struct inode *inode, struct data_plane *plane, unsigned flags) REQUIRES(inode->lock)
 {
 	if (!(flags & FILE_KEEP_TIMES))
 		inode_modified_locked(inode);
-	if (flags & FILE_DROP_SUIDGID)
-		inode_drop_suidgid_locked(inode);
+	if (!(flags & FILE_KEEP_SETID))
+		inode_drop_setid_locked(inode, plane, !(flags & FILE_DROP_SETID), flags & FILE_DROP_AS_STRANGER);
 }
 
 ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *buf, size_t n, uint64_t off,
@@ -121,7 +122,7 @@ ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *bu
 	inode_stay_locked(inode, plane);
 	written = plane->ops->write(plane, &inode->data, buf, n, off);
 	if (written > 0)
-		written_locked(inode, flags);
+		written_locked(inode, plane, flags);
 	small_rwlock_wrunlock(&inode->lock);
 	return written;
 }
@@ -198,7 +199,7 @@ int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint6
 	inode_refresh_locked(inode, plane);
 	err = allocate_locked(&inode->data, plane, mode, off, len);
 	if (!err)
-		written_locked(inode, flags);
+		written_locked(inode, plane, flags);
 	small_rwlock_wrunlock(&inode->lock);
 	return err;
 }
@@ -243,13 +244,21 @@ static bool overlap(uint64_t a, uint64_t b, size_t n)
 static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
 			   struct data_plane *plane, unsigned flags) NO_THREAD_SAFETY_ANALYSIS
 {
+	struct data_look look;
 	ssize_t copied;
 
+	inode_refresh_locked(from, plane);
+	plane->ops->look(plane, &from->data, &look);
+	if (off >= look.size)
+		return 0;
+	if (n > look.size - off)
+		n = (size_t)(look.size - off);
+	if (from == to && overlap(off, to_off, n))
+		return -EINVAL;
 	inode_stay_locked(to, plane);
 	copied = plane->ops->copy(plane, &from->data, off, &to->data, to_off, n);
-
 	if (copied > 0)
-		written_locked(to, flags);
+		written_locked(to, plane, flags);
 	return copied;
 }
 
@@ -264,8 +273,6 @@ ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t t
 		return copied;
 	if (to_off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - to_off)
 		return -EFBIG;
-	if (from == to && overlap(off, to_off, n))
-		return -EINVAL;
 	/* Reading stamps atime, by a lock of its own. */
 	inode_begin_access(from);
 	inode_end_access(from);

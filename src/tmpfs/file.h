@@ -13,19 +13,23 @@
 
 enum file_write_flags {
 	FILE_KEEP_TIMES = 1 << 0, /* somebody else sets mtime and ctime: the kernel that wrote it back */
-	FILE_DROP_SUIDGID = 1 << 1, /* the writer may not keep setuid and setgid */
+	FILE_DROP_SETID = 1 << 1, /* the writer may not keep setuid and setgid */
+	FILE_DROP_AS_STRANGER = 1 << 2, /* and is not of the file's group */
+	FILE_KEEP_SETID = 1 << 3, /* it was somebody's mapping, which takes nothing away */
 };
 
 enum file_open_flags {
 	FILE_OPEN_WRITER = 1 << 0, /* may write */
 	FILE_OPEN_NEW = 1 << 1, /* just made */
 	FILE_OPEN_TRUNCATE = 1 << 2,
-	FILE_OPEN_DROP_SUIDGID = 1 << 3, /* by the truncation */
+	FILE_OPEN_DROP_SETID = 1 << 3, /* by the truncation */
+	FILE_OPEN_DROP_AS_STRANGER = 1 << 4,
 };
 
 /* How an open is to go on. */
 struct file_opening {
 	int handle; /* > 0: of the registry's, by which the kernel does the I/O; 0: it comes to us */
+	bool is_ours; /* reading and writing comes to us all the same, only mappings do not */
 	bool is_first_writer; /* from here on the attributes may change without our seeing it */
 };
 

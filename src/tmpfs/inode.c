@@ -2,6 +2,7 @@
 /* One inode.  See inode.h. */
 #include "inode.h"
 
+#include "acl.h"
 #include "mem.h"
 
 #include <assert.h>
@@ -13,7 +14,7 @@
 /* What a directory's size grows by with each entry, as in the kernel's tmpfs. */
 #define ENTRY_SIZE 20
 
-_Static_assert(sizeof(struct inode) <= 128, "a file's share of 200 bytes, see docs/design.md");
+_Static_assert(sizeof(struct inode) <= 136, "a file's share of 200 bytes, see docs/design.md");
 
 void inode_now(struct timespec *now)
 {
@@ -41,6 +42,18 @@ static struct stamp stamp_now(void)
 static bool is_later(struct stamp a, struct stamp b)
 {
 	return a.sec != b.sec ? a.sec > b.sec : a.nsec > b.nsec;
+}
+
+/* The time of a change: later than that of the one before, which may have been stamped by a finer clock. */
+static struct stamp change_stamp(const struct inode *inode) REQUIRES_SHARED(inode->lock)
+{
+	struct stamp stamp = stamp_now();
+	struct timespec now;
+
+	if (is_later(stamp, inode->ctime))
+		return stamp;
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* fails only for an unknown clock */
+	return stamp_of(&now);
 }
 
 void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner owner)
@@ -124,8 +137,9 @@ void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 		/* We may have changed the mode since. */
 		take_later(&inode->ctime, &look.ctime);
 	}
+	/* Nobody knows who it was that wrote. */
 	if (look.is_setid_lost)
-		inode_drop_suidgid_locked(inode);
+		inode_drop_setid_locked(inode, plane, false, true);
 }
 
 /* Takes the lock for reading, with nothing stale. */
@@ -153,34 +167,66 @@ bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, 
 	return is_changing;
 }
 
-static unsigned setid_bits(const struct inode *inode) REQUIRES_SHARED(inode->lock)
-{
-	unsigned bits = S_ISUID;
-
-	if (inode_is_dir(inode))
-		return 0;
-	if (inode->permissions & S_IXGRP)
-		bits |= S_ISGID;
-	return inode->permissions & bits;
-}
-
 bool inode_drops_setid(const struct inode *inode)
 {
-	return setid_bits(inode) != 0;
+	return !inode_is_dir(inode) && (inode->has_capability || (inode->permissions & (S_ISUID | S_ISGID)));
 }
 
-void inode_drop_suidgid_locked(struct inode *inode)
+bool inode_has_setid(struct inode *inode)
 {
-	inode->permissions = (uint16_t)(inode->permissions & ~setid_bits(inode));
+	bool has;
+
+	small_rwlock_rdlock(&inode->lock);
+	has = !inode_is_dir(inode) && (inode->permissions & (S_ISUID | S_ISGID));
+	small_rwlock_rdunlock(&inode->lock);
+	return has;
+}
+
+bool inode_has_setgid(struct inode *inode, gid_t *gid)
+{
+	bool has;
+
+	small_rwlock_rdlock(&inode->lock);
+	has = inode->permissions & S_ISGID;
+	*gid = inode->gid;
+	small_rwlock_rdunlock(&inode->lock);
+	return has;
+}
+
+void inode_drop_setid_locked(struct inode *inode, struct data_plane *plane, bool is_privileged, bool is_stranger)
+{
+	unsigned drop = S_ISUID;
+
+	if (inode_is_dir(inode))
+		return;
+	if (is_stranger || (inode->permissions & S_IXGRP))
+		drop |= S_ISGID;
+	if (!is_privileged)
+		inode->permissions = (uint16_t)(inode->permissions & ~drop);
+	if (inode->has_capability)
+		(void)xattr_remove(&inode->xattrs, plane->mem, INODE_CAPABILITY); /* it is there */
+	inode->has_capability = false;
+}
+
+void inode_changed_locked(struct inode *inode)
+{
+	inode->ctime = change_stamp(inode);
 }
 
 void inode_modified_locked(struct inode *inode)
 {
-	inode->mtime = inode->ctime = stamp_now();
+	inode->mtime = inode->ctime = change_stamp(inode);
+}
+
+/* Whether truncation to the size that a file has changes its times: as the kernel's tmpfs has it. */
+static bool is_stamped(const struct inode_change *change, const struct data_look *before)
+{
+	return change->size != before->size || before->allocated > 0 || (change->set & INODE_SIZE_OF_OPEN);
 }
 
 /* Returns 0 or why the size cannot be changed. */
-static int change_size(struct inode *inode, struct data_plane *plane, uint64_t size) REQUIRES(inode->lock)
+static int change_size(struct inode *inode, struct data_plane *plane, const struct inode_change *change)
+	REQUIRES(inode->lock)
 {
 	struct data_look look;
 	int err;
@@ -189,22 +235,32 @@ static int change_size(struct inode *inode, struct data_plane *plane, uint64_t s
 		return inode_is_dir(inode) ? -EISDIR : -EINVAL;
 	inode_stay_locked(inode, plane);
 	plane->ops->look(plane, &inode->data, &look);
-	err = plane->ops->resize(plane, &inode->data, size);
+	err = plane->ops->resize(plane, &inode->data, change->size);
 	if (err)
 		return err;
-	if (size != look.size)
+	if (is_stamped(change, &look))
 		inode_modified_locked(inode);
 	return 0;
 }
 
-static void change_owner(struct inode *inode, const struct inode_change *change) REQUIRES(inode->lock)
+static void change_mode(struct inode *inode, mode_t mode) REQUIRES(inode->lock)
+{
+	struct xattr *acl = xattr_find(inode->xattrs, ACL_ACCESS);
+
+	inode->permissions = (uint16_t)(mode & PERMISSIONS);
+	if (acl)
+		acl_chmod((void *)xattr_value(acl), acl->size, mode);
+}
+
+static void change_owner(struct inode *inode, struct data_plane *plane, const struct inode_change *change)
+	REQUIRES(inode->lock)
 {
 	if (change->set & INODE_SET_UID)
 		inode->uid = change->uid;
 	if (change->set & INODE_SET_GID)
 		inode->gid = change->gid;
 	/* Whoever asks, and for no file that nobody can run: chown(2). */
-	inode_drop_suidgid_locked(inode);
+	inode_drop_setid_locked(inode, plane, false, change->set & INODE_DROP_AS_STRANGER);
 }
 
 static void change_times(struct inode *inode, struct data_plane *plane, const struct inode_change *change)
@@ -214,14 +270,20 @@ static void change_times(struct inode *inode, struct data_plane *plane, const st
 		inode->atime = stamp_of(&change->atime);
 	if (change->set & INODE_SET_MTIME)
 		inode->mtime = stamp_of(&change->mtime);
-	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : stamp_now();
+	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : change_stamp(inode);
 	if ((change->set & (INODE_SET_ATIME | INODE_SET_MTIME)) && inode_is_regular(inode) && plane->ops->set_times)
 		plane->ops->set_times(plane, &inode->data,
 				      (struct timespec[2]){timespec_of(inode->atime), timespec_of(inode->mtime)});
 }
 
-/* Who has the file open may go on writing without our seeing it. */
-static void watch_setid(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)
+/* A change of the size alone has stamped what it stamps. */
+static bool changes_times(const struct inode_change *change)
+{
+	return (change->set &
+		~(unsigned)(INODE_SET_SIZE | INODE_SIZE_OF_OPEN | INODE_DROP_SETID | INODE_DROP_AS_STRANGER)) != 0;
+}
+
+void inode_watch_setid_locked(struct inode *inode, struct data_plane *plane)
 {
 	if (inode_is_regular(inode) && plane->ops->watch_setid)
 		plane->ops->watch_setid(plane, &inode->data, inode_drops_setid(inode));
@@ -234,18 +296,19 @@ int inode_change(struct inode *inode, struct data_plane *plane, const struct ino
 	small_rwlock_wrlock(&inode->lock);
 	inode_refresh_locked(inode, plane);
 	if (change->set & INODE_SET_SIZE)
-		err = change_size(inode, plane, change->size);
+		err = change_size(inode, plane, change);
 	if (err)
 		goto unlock;
 	if (change->set & (INODE_SET_UID | INODE_SET_GID))
-		change_owner(inode, change);
-	if (change->set & INODE_DROP_SUIDGID)
-		inode_drop_suidgid_locked(inode);
+		change_owner(inode, plane, change);
+	if (change->set & (INODE_DROP_SETID | INODE_SET_SIZE))
+		inode_drop_setid_locked(inode, plane, !(change->set & INODE_DROP_SETID),
+					change->set & INODE_DROP_AS_STRANGER);
 	if (change->set & INODE_SET_MODE)
-		inode->permissions = (uint16_t)(change->mode & PERMISSIONS);
-	if (change->set)
+		change_mode(inode, change->mode);
+	if (changes_times(change))
 		change_times(inode, plane, change);
-	watch_setid(inode, plane);
+	inode_watch_setid_locked(inode, plane);
 	inode_refresh_locked(inode, plane); /* the new size may only now be known */
 	stat_locked(inode, plane, after);
 unlock:
@@ -253,15 +316,43 @@ unlock:
 	return err;
 }
 
-void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner)
+/* The ACLs of what is made below @dir's default ACL, and the permissions that follow. */
+static int inherit_acl(const struct xattr *from, struct mem *mem, mode_t *mode, struct xattr **xattrs)
 {
+	unsigned char copy[ACL_SIZE_MAX];
+	bool is_minimal;
+	int err = 0;
+
+	memcpy(copy, xattr_value(from), from->size);
+	is_minimal = acl_create(copy, from->size, mode);
+	if (!is_minimal)
+		err = xattr_set(xattrs, mem, ACL_ACCESS, copy, from->size, 0);
+	if (!err && S_ISDIR(*mode))
+		err = xattr_set(xattrs, mem, ACL_DEFAULT, xattr_value(from), from->size, 0);
+	if (err)
+		xattr_clear(xattrs, mem);
+	return err;
+}
+
+int inode_inherit(struct inode *dir, struct mem *mem, mode_t *mode, struct owner *owner, struct xattr **xattrs)
+{
+	const struct xattr *acl;
+	int err = 0;
+
+	*xattrs = NULL;
 	small_rwlock_rdlock(&dir->lock);
 	if (dir->permissions & S_ISGID) {
 		owner->gid = dir->gid;
 		if (S_ISDIR(*mode))
 			*mode |= S_ISGID;
 	}
+	acl = S_ISLNK(*mode) ? NULL : xattr_find(dir->xattrs, ACL_DEFAULT);
+	if (acl)
+		err = inherit_acl(acl, mem, mode, xattrs);
+	else if (!S_ISLNK(*mode))
+		*mode &= ~owner->umask;
 	small_rwlock_rdunlock(&dir->lock);
+	return err;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -276,6 +367,7 @@ static struct mem_cost cost_of(const struct inode *inode, struct data_plane *pla
 	if (inode_is_regular(inode))
 		plane->ops->look(plane, &inode->data, &look);
 	*(plane->ops->is_share ? &cost.share : &cost.memory) += look.allocated;
+	cost.memory += xattr_cost(inode->xattrs);
 	return cost;
 }
 
@@ -317,6 +409,7 @@ void inode_stay_locked(struct inode *inode, struct data_plane *plane)
 
 static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)
 {
+	xattr_clear(&inode->xattrs, plane->mem);
 	switch (inode->type) {
 	case DT_REG:
 		plane->ops->clear(plane, &inode->data);
@@ -364,7 +457,7 @@ void inode_links_changed(struct inode *inode, int by)
 		inode->links = 0;
 	else
 		inode->links += (uint32_t)by;
-	inode->ctime = stamp_now();
+	inode->ctime = change_stamp(inode);
 	small_rwlock_wrunlock(&inode->lock);
 }
 
@@ -380,7 +473,7 @@ int inode_add_link(struct inode *inode)
 	} else {
 		inode->links++;
 		inode->unnamed = false;
-		inode->ctime = stamp_now();
+		inode->ctime = change_stamp(inode);
 	}
 	small_rwlock_wrunlock(&inode->lock);
 	return err;

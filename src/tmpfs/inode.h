@@ -10,6 +10,7 @@
 #include "data.h"
 #include "dir.h"
 #include "lock.h"
+#include "xattr.h"
 
 #include <dirent.h>
 #include <stdatomic.h>
@@ -18,10 +19,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
+/* The attribute by which a file has capabilities of its own. */
+#define INODE_CAPABILITY "security.capability"
+
 /* Whom a new inode belongs to. */
 struct owner {
 	uid_t uid;
 	gid_t gid;
+	mode_t umask; /* bits that its mode does not get, unless the directory has a default ACL: acl(5) */
 };
 
 /* A struct timespec in 12 bytes: there are four in each inode. */
@@ -52,12 +57,14 @@ struct inode {
 	bool unnamed : 1; /* made without a name, and has none yet */
 	bool starved : 1; /* what the kernel wrote back found no room: see file_lose() */
 	bool is_leaving : 1;
+	bool has_capability : 1; /* security.capability is among xattrs */
 	uint16_t permissions; /* the low 12 bits of st_mode */
 	uid_t uid;
 	gid_t gid;
 	uint32_t links; /* as st_nlink */
 	struct stamp atime, mtime, ctime;
 	struct stamp btime; /* fixed */
+	struct xattr *xattrs;
 	union {
 		struct data data; /* regular file */
 		struct dir dir; /* guarded by the lock of the tree */
@@ -75,7 +82,9 @@ enum inode_set {
 	INODE_SET_ATIME = 1 << 4,
 	INODE_SET_MTIME = 1 << 5,
 	INODE_SET_CTIME = 1 << 6,
-	INODE_DROP_SUIDGID = 1 << 7, /* the caller may not keep setuid and setgid */
+	INODE_SIZE_OF_OPEN = 1 << 7, /* INODE_SET_SIZE is by way of a descriptor: ftruncate(2) */
+	INODE_DROP_SETID = 1 << 8, /* the caller may not keep setuid and setgid */
+	INODE_DROP_AS_STRANGER = 1 << 9, /* and is not of the file's group */
 };
 
 struct inode_change {
@@ -143,22 +152,36 @@ int inode_add_link(struct inode *inode);
 /* Makes of a new inode one that waits for its first name. */
 void inode_unname(struct inode *inode);
 
-/* The group of what is made in @dir, and the bits that it hands down, as set-group-id
- * directories want it. */
-void inode_inherit(struct inode *dir, mode_t *mode, struct owner *owner);
+/*
+ * What is made in @dir has its group, if that is a set-group-id directory, and what its default ACL, or the umask, leaves
+ * of @mode; @xattrs are its ACLs, for the caller to give it.  Returns 0, -ENOSPC or -ENOMEM.
+ */
+int inode_inherit(struct inode *dir, struct mem *mem, mode_t *mode, struct owner *owner, struct xattr **xattrs);
 
 /* Somebody reads from @inode: relatime's rule decides whether atime follows.  Then
  * holds its lock for reading, until inode_end_access(). */
 void inode_begin_access(struct inode *inode) ACQUIRE_SHARED(inode->lock);
 void inode_end_access(struct inode *inode) RELEASE_SHARED(inode->lock);
 
-/* Sets mtime and ctime to now. */
+/* Sets mtime and ctime to now, or ctime alone. */
 void inode_modified_locked(struct inode *inode) REQUIRES(inode->lock);
+void inode_changed_locked(struct inode *inode) REQUIRES(inode->lock);
 
-/* Whether it has such bits: a setgid bit without group execution means mandatory locking, not a group. */
+/* After a change of what a write may have to drop: who has the file open may go on writing without our seeing it. */
+void inode_watch_setid_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
+
+/* Whether a write may have to drop something. */
 bool inode_drops_setid(const struct inode *inode) REQUIRES_SHARED(inode->lock);
 
-/* As chown(2), write(2) and truncate(2) do for those who may not keep them. */
-void inode_drop_suidgid_locked(struct inode *inode) REQUIRES(inode->lock);
+/* The same with the lock taken: whether there are setuid or setgid bits; whether there is a setgid bit, and of which
+ * group. */
+bool inode_has_setid(struct inode *inode);
+bool inode_has_setgid(struct inode *inode, gid_t *gid);
+
+/* As chown(2), write(2) and truncate(2) do for those who may not keep them.  A setgid bit without group execution means
+ * mandatory locking and not a group, and is dropped for strangers to the group only.  Who is @is_privileged keeps the
+ * bits; capabilities of the file nobody keeps. */
+void inode_drop_setid_locked(struct inode *inode, struct data_plane *plane, bool is_privileged, bool is_stranger)
+	REQUIRES(inode->lock);
 
 #endif

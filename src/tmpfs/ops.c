@@ -3,6 +3,7 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
 
 #define NAME "tmpfs"
@@ -61,7 +62,8 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 	int err = fs->plane == TMPFS_PLANE_HEAP ? 0 : try_kernel_plane(fs, conn);
 
 	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS | LLFUSE_CAP_PARALLEL_DIROPS | LLFUSE_CAP_EXPLICIT_INVAL_DATA |
-		      LLFUSE_CAP_HANDLE_KILLPRIV_V2;
+		      LLFUSE_CAP_HANDLE_KILLPRIV_V2 | LLFUSE_CAP_POSIX_ACL | LLFUSE_CAP_DONT_MASK |
+		      LLFUSE_CAP_EXPORT_SUPPORT;
 	if (err && fs->plane == TMPFS_PLANE_KERNEL) {
 		llfuse_log(LLFUSE_LOG_ERROR, NAME, "data=kernel: %s",
 			   err == -EOPNOTSUPP ? "this kernel has no passthrough for FUSE" : strerror(-err));
@@ -81,6 +83,30 @@ static void op_destroy(void *userdata)
 	tree_free(fs->tree);
 	fs->tree = NULL;
 }
+
+/* ------------------------------------------------------------------------ */
+/* Callers                                                                   */
+
+bool is_stranger(const struct llfuse_request *req, struct inode *inode)
+{
+	gid_t gid;
+
+	if (!inode_has_setgid(inode, &gid))
+		return false;
+	return !llfuse_in_group(req, gid);
+}
+
+bool keeps_setgid(const struct llfuse_request *req, struct inode *inode)
+{
+	return !is_stranger(req, inode) || llfuse_has_capability(req, CAP_FSETID);
+}
+
+bool drops_setid(const struct llfuse_request *req, struct inode *inode)
+{
+	return inode_has_setid(inode) && !llfuse_has_capability(req, CAP_FSETID);
+}
+
+/* ------------------------------------------------------------------------ */
 
 void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
 {
@@ -120,6 +146,10 @@ const struct llfuse_ops tmpfs_ops = {
 	.write = op_write,
 	.readdir = op_readdir,
 	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
 	.create = op_create,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,

@@ -47,8 +47,16 @@ static inline struct tree *tree_of(const struct llfuse_request *req)
 
 static inline struct owner owner_of(const struct llfuse_request *req)
 {
-	return (struct owner){.uid = req->uid, .gid = req->gid};
+	return (struct owner){.uid = req->uid, .gid = req->gid, .umask = req->umask};
 }
+
+/* Whether the caller may keep the setgid bit of @inode, whatever else it changes; and whether, with nobody to vouch
+ * for it, it is a stranger to the group.  Both ask /proc only for a file with such bits. */
+bool keeps_setgid(const struct llfuse_request *req, struct inode *inode);
+bool is_stranger(const struct llfuse_request *req, struct inode *inode);
+
+/* Whether a write by the caller drops setuid and setgid, for requests with which the kernel does not say so. */
+bool drops_setid(const struct llfuse_request *req, struct inode *inode);
 
 /* What the kernel is told of @inode. */
 void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
@@ -94,6 +102,12 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence);
 ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
 			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags);
+
+/* ops_xattr.c */
+int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags);
+int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data);
+int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data);
+int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name);
 
 /* ops_control.c */
 int op_ioctl(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned cmd, const void *in,

@@ -32,7 +32,7 @@ static unsigned set_of(unsigned fields)
 		{LLFUSE_SET_MODE, INODE_SET_MODE},   {LLFUSE_SET_UID, INODE_SET_UID},
 		{LLFUSE_SET_GID, INODE_SET_GID},     {LLFUSE_SET_SIZE, INODE_SET_SIZE},
 		{LLFUSE_SET_ATIME, INODE_SET_ATIME}, {LLFUSE_SET_MTIME, INODE_SET_MTIME},
-		{LLFUSE_SET_CTIME, INODE_SET_CTIME}, {LLFUSE_SET_KILL_SUIDGID, INODE_DROP_SUIDGID},
+		{LLFUSE_SET_CTIME, INODE_SET_CTIME}, {LLFUSE_SET_KILL_SUIDGID, INODE_DROP_SETID},
 	};
 	unsigned set = 0;
 	size_t i;
@@ -46,7 +46,7 @@ static unsigned set_of(unsigned fields)
 int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
 	       unsigned fields, struct llfuse_entry *entry)
 {
-	const struct inode_change change = {
+	struct inode_change change = {
 		.set = set_of(fields),
 		.mode = attr->st_mode,
 		.uid = attr->st_uid,
@@ -60,9 +60,14 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	struct inode *inode = tree_get(tree, ino);
 	int err;
 
-	(void)file;
 	if (!inode)
 		return -ESTALE;
+	/* Where no file is ever opened here, this may be open(2) with O_TRUNC.  A kernel that writes back says
+	 * which times to change. */
+	if (file || !(tree->plane->ops->open || tmpfs_of(req)->writeback))
+		change.set |= INODE_SIZE_OF_OPEN;
+	if ((fields & (LLFUSE_SET_KILL_SUIDGID | LLFUSE_SET_UID | LLFUSE_SET_GID)) && !keeps_setgid(req, inode))
+		change.set |= INODE_DROP_AS_STRANGER;
 	err = inode_change(inode, tree->plane, &change, &entry->attr);
 	if (!err)
 		fill_entry(tree, inode, entry);

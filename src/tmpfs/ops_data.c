@@ -44,6 +44,7 @@ static int open_inode(struct inode *inode, void *arg)
 		return err;
 	tree_ref(inode); /* the open's, until release */
 	opening->file->backing_id = result.handle;
+	opening->file->direct_io = result.handle > 0 && result.is_ours;
 	/* What the kernel keeps of a file that it read through a backing file is old. */
 	opening->file->keep_cache = false;
 	opening->is_first_writer = result.is_first_writer;
@@ -112,7 +113,7 @@ int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 	if (file->flags & O_TRUNC)
 		opening.flags |= FILE_OPEN_TRUNCATE;
 	if (file->kill_suidgid)
-		opening.flags |= FILE_OPEN_DROP_SUIDGID;
+		opening.flags |= FILE_OPEN_DROP_SETID | (is_stranger(req, inode) ? FILE_OPEN_DROP_AS_STRANGER : 0u);
 	err = open_inode(inode, &opening);
 	tree_put(tree_of(req), inode);
 	if (!err && opening.is_first_writer)
@@ -157,17 +158,19 @@ int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, 
 	return 0;
 }
 
-static unsigned write_flags(const struct llfuse_request *req, const struct llfuse_file *file)
+/* What follows for the bits that not everybody may keep. */
+static unsigned drop_flags(const struct llfuse_request *req, struct inode *inode)
 {
-	unsigned flags = 0;
+	return FILE_DROP_SETID | (is_stranger(req, inode) ? FILE_DROP_AS_STRANGER : 0u);
+}
 
-	/* What the kernel collected it has stamped itself, when the application wrote: those
-	 * times come with setattr. */
-	if (file->is_writepage && tmpfs_of(req)->writeback)
-		flags |= FILE_KEEP_TIMES;
-	if (file->kill_suidgid)
-		flags |= FILE_DROP_SUIDGID;
-	return flags;
+static unsigned write_flags(const struct llfuse_request *req, struct inode *inode, const struct llfuse_file *file)
+{
+	if (!file->is_writepage)
+		return file->kill_suidgid ? drop_flags(req, inode) : 0;
+	/* What the kernel collected it has stamped itself, when the application wrote, and has dropped what a write
+	 * drops: those times come with setattr. */
+	return FILE_KEEP_SETID | (tmpfs_of(req)->writeback ? FILE_KEEP_TIMES : 0u);
 }
 
 /*
@@ -194,7 +197,7 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 
 	if (!inode)
 		return -ESTALE;
-	n = file_write(inode, tree->plane, buf, size, (uint64_t)off, write_flags(req, file));
+	n = file_write(inode, tree->plane, buf, size, (uint64_t)off, write_flags(req, inode, file));
 	if (file->is_writepage && n != (ssize_t)size)
 		n = lose(req, inode, (uint64_t)off + size, n);
 	tree_put(tree, inode);
@@ -207,10 +210,11 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	struct inode *inode = tree_get(tree, ino);
 	int err;
 
+	(void)file;
 	if (!inode)
 		return -ESTALE;
 	err = file_allocate(inode, tree->plane, mode, (uint64_t)off, (uint64_t)len,
-			    file->kill_suidgid ? FILE_DROP_SUIDGID : 0);
+			    drops_setid(req, inode) ? drop_flags(req, inode) : 0);
 	tree_put(tree, inode);
 	return err;
 }
@@ -241,14 +245,14 @@ ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct l
 	struct inode *from, *to;
 	ssize_t n = -ESTALE;
 
-	(void)file_in;
+	(void)file_in, (void)file_out;
 	if (flags != 0)
 		return -EINVAL;
 	from = tree_get(tree, ino_in);
 	to = tree_get(tree, ino_out);
 	if (from && to)
 		n = file_copy(from, (uint64_t)off_in, to, (uint64_t)off_out, len, tree->plane,
-			      file_out->kill_suidgid ? FILE_DROP_SUIDGID : 0);
+			      drops_setid(req, to) ? drop_flags(req, to) : 0);
 	if (from)
 		tree_put(tree, from);
 	if (to)

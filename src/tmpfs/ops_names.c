@@ -94,7 +94,7 @@ int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name)
 int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags)
 {
-	return tree_rename(tree_of(req), parent, name, new_parent, new_name, flags);
+	return tree_rename(tree_of(req), parent, name, new_parent, new_name, flags, owner_of(req));
 }
 
 int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)

@@ -154,6 +154,22 @@ give:
 	return err;
 }
 
+int tree_make_in(struct tree *tree, struct inode *dir, mode_t mode, struct owner owner, struct inode **made)
+{
+	struct xattr *xattrs;
+	int err;
+
+	err = inode_inherit(dir, &tree->mem, &mode, &owner, &xattrs);
+	if (err)
+		return err;
+	err = tree_make_inode(tree, mode, owner, made);
+	if (err)
+		xattr_clear(&xattrs, &tree->mem);
+	else
+		(*made)->xattrs = xattrs; /* nobody else has it yet */
+	return err;
+}
+
 struct inode *tree_get(struct tree *tree, uint64_t number)
 {
 	return itable_get(&tree->inodes, number);
@@ -232,12 +248,17 @@ static struct inode *find_locked(struct inode *dir, const struct dir_name *name)
 {
 	struct dir_entry *entry;
 
-	if (name->len == 1 && name->bytes[0] == '.')
-		return dir;
 	if (name->len == 2 && name->bytes[0] == '.' && name->bytes[1] == '.')
 		return dir->dir.parent;
 	entry = dir_find(&dir->dir, name);
 	return entry ? entry->inode : NULL;
+}
+
+/* What a file handle names, whatever it is. */
+static int lookup_itself(struct tree *tree, uint64_t number, struct inode **found)
+{
+	*found = tree_get(tree, number);
+	return *found ? 0 : -ESTALE;
 }
 
 int tree_lookup(struct tree *tree, uint64_t parent, const char *bytes, struct inode **found)
@@ -246,6 +267,8 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *bytes, struct in
 	struct inode *dir, *inode;
 	int err;
 
+	if (strcmp(bytes, ".") == 0)
+		return lookup_itself(tree, parent, found);
 	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;

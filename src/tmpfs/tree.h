@@ -92,7 +92,7 @@ void tree_forget(struct tree *tree, uint64_t number, uint64_t n);
  * An inode that is returned carries a reference for the kernel: tree_forget() or tree_put().
  */
 
-/* -ENOENT: not there.  "." and ".." are. */
+/* -ENOENT: not there.  "." and ".." are, the first also for what is no directory. */
 int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct inode **inode);
 
 /* -EEXIST.  @mode has type and permissions. */
@@ -119,10 +119,10 @@ int tree_unlink(struct tree *tree, uint64_t parent, const char *name);
 /* -ENOENT, -ENOTDIR, -ENOTEMPTY. */
 int tree_rmdir(struct tree *tree, uint64_t parent, const char *name);
 
-/* @flags: 0, RENAME_NOREPLACE (-EEXIST) or RENAME_EXCHANGE.  -ENOENT, -EISDIR, -ENOTDIR, -ENOTEMPTY,
- * -EINVAL for a directory into itself and for other flags. */
+/* @flags: RENAME_NOREPLACE (-EEXIST), RENAME_WHITEOUT (leaves a whiteout of @owner's), both, or RENAME_EXCHANGE.
+ * -ENOENT, -EISDIR, -ENOTDIR, -ENOTEMPTY, -EINVAL for a directory into itself and for other flags. */
 int tree_rename(struct tree *tree, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
-		unsigned flags);
+		unsigned flags, struct owner owner);
 
 /* ------------------------------------------------------------------------ */
 /* Listing                                                                   */
@@ -151,8 +151,10 @@ void tree_list_end(struct tree_list *list);
 /* ------------------------------------------------------------------------ */
 /* Between the files of the tree                                             */
 
-/* A new inode with one reference, in the table but without a name.  Returns 0, -ENOMEM or -ENOSPC. */
+/* A new inode with one reference, in the table but without a name; the second as it is made in @dir.
+ * Return 0, -ENOMEM or -ENOSPC. */
 int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made);
+int tree_make_in(struct tree *tree, struct inode *dir, mode_t mode, struct owner owner, struct inode **made);
 
 /* Turns @bytes into a name of an entry.  -ENAMETOOLONG, -ENOENT for an empty one. */
 int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name);

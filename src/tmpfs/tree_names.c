@@ -5,13 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-/* A new inode as it is made in @parent. */
-static int make_inode(struct tree *tree, struct inode *parent, mode_t mode, struct owner owner, struct inode **made)
-{
-	inode_inherit(parent, &mode, &owner);
-	return tree_make_inode(tree, mode, owner, made);
-}
-
 /* Whether @name may be given in @parent: 0, -ENOENT or -EEXIST. */
 static int check_free_locked(struct inode *parent, const struct dir_name *name)
 {
@@ -84,7 +77,7 @@ static int make_node(struct tree *tree, uint64_t parent, const char *bytes, mode
 	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
-	err = make_inode(tree, dir, mode, owner, &inode);
+	err = tree_make_in(tree, dir, mode, owner, &inode);
 	if (err)
 		goto put_dir;
 	err = fill_contents(tree, inode, contents);
@@ -148,7 +141,7 @@ int tree_tmpfile(struct tree *tree, uint64_t parent, mode_t mode, struct owner o
 	err = tree_get_dir(tree, parent, &dir);
 	if (err)
 		return err;
-	err = make_inode(tree, dir, S_IFREG | (mode & 07777), owner, made);
+	err = tree_make_in(tree, dir, S_IFREG | (mode & 07777), owner, made);
 	if (!err)
 		inode_unname(*made);
 	tree_put(tree, dir);

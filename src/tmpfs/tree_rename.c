@@ -78,9 +78,24 @@ static int exchange_locked(const struct place *a, const struct place *b)
 	return 0;
 }
 
-/* Moves @from to @to.  If that was there, the name's reference to it is the caller's to
- * put (@replaced). */
-static int move_locked(struct tree *tree, const struct place *from, const struct place *to, struct inode **replaced)
+/* Takes the old name away, or lets it lead to @whiteout, which takes a reference. */
+static void leave_locked(struct tree *tree, const struct place *from, struct inode *whiteout)
+{
+	int is_dir = inode_is_dir(from->entry->inode);
+
+	if (whiteout) {
+		tree_ref(whiteout);
+		from->entry->inode = whiteout;
+	} else {
+		dir_remove(&from->dir->dir, &tree->mem, from->entry);
+	}
+	inode_dir_changed(from->dir, whiteout ? 0 : -1, -is_dir);
+}
+
+/* Moves @from to @to, and leaves @whiteout unless that is NULL.  If @to was there, the name's reference to it is the
+ * caller's to put (@replaced). */
+static int move_locked(struct tree *tree, const struct place *from, const struct place *to, struct inode *whiteout,
+		       struct inode **replaced)
 {
 	struct inode *moved = from->entry->inode;
 	struct inode *old = to->entry ? to->entry->inode : NULL;
@@ -101,11 +116,10 @@ static int move_locked(struct tree *tree, const struct place *from, const struct
 			return err;
 	}
 	/* From here nothing fails. */
-	dir_remove(&from->dir->dir, &tree->mem, from->entry);
+	leave_locked(tree, from, whiteout);
 	if (is_dir)
 		moved->dir.parent = to->dir;
 	inode_links_changed(moved, 0);
-	inode_dir_changed(from->dir, -1, -is_dir);
 	inode_dir_changed(to->dir, old ? 0 : 1, old ? 0 : is_dir);
 	if (old) {
 		if (is_dir)
@@ -117,7 +131,7 @@ static int move_locked(struct tree *tree, const struct place *from, const struct
 }
 
 static int rename_locked(struct tree *tree, struct place *from, struct place *to, unsigned flags,
-			 struct inode **replaced)
+			 struct inode *whiteout, struct inode **replaced)
 {
 	from->entry = dir_find(&from->dir->dir, &from->name);
 	to->entry = dir_find(&to->dir->dir, &to->name);
@@ -129,21 +143,35 @@ static int rename_locked(struct tree *tree, struct place *from, struct place *to
 		return -ENOENT;
 	if (to->entry && to->entry->inode == from->entry->inode)
 		return 0; /* two names of one file both stay: rename(2) */
-	return flags & RENAME_EXCHANGE ? exchange_locked(from, to) : move_locked(tree, from, to, replaced);
+	return flags & RENAME_EXCHANGE ? exchange_locked(from, to) : move_locked(tree, from, to, whiteout, replaced);
 }
 
-static int rename_between(struct tree *tree, struct place *from, struct place *to, unsigned flags)
+/* A character device 0:0 without permissions: what overlay file systems take for "not here".
+ * Source: Linux Documentation/filesystems/overlayfs.rst. */
+static int make_whiteout(struct tree *tree, struct inode *dir, struct owner owner, struct inode **whiteout)
 {
-	struct inode *replaced = NULL;
+	return tree_make_in(tree, dir, S_IFCHR, owner, whiteout);
+}
+
+static int rename_between(struct tree *tree, struct place *from, struct place *to, unsigned flags, struct owner owner)
+{
+	struct inode *replaced = NULL, *whiteout = NULL;
 	int err;
 
+	if (flags & RENAME_WHITEOUT) {
+		err = make_whiteout(tree, from->dir, owner, &whiteout);
+		if (err)
+			return err;
+	}
 	pthread_rwlock_wrlock(&tree->lock);
-	err = rename_locked(tree, from, to, flags, &replaced);
+	err = rename_locked(tree, from, to, flags, whiteout, &replaced);
 	pthread_rwlock_unlock(&tree->lock);
 	if (replaced) {
 		inode_leave(replaced, tree->plane);
 		tree_put(tree, replaced);
 	}
+	if (whiteout)
+		tree_put(tree, whiteout);
 	return err;
 }
 
@@ -152,13 +180,18 @@ static bool is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+static bool flags_make_sense(unsigned flags)
+{
+	return (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_WHITEOUT)) == 0 || flags == RENAME_EXCHANGE;
+}
+
 int tree_rename(struct tree *tree, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
-		unsigned flags)
+		unsigned flags, struct owner owner)
 {
 	struct place from, to;
 	int err;
 
-	if (flags != 0 && flags != RENAME_NOREPLACE && flags != RENAME_EXCHANGE)
+	if (!flags_make_sense(flags))
 		return -EINVAL;
 	if (is_dots(name) || is_dots(new_name))
 		return -EBUSY;
@@ -171,7 +204,7 @@ int tree_rename(struct tree *tree, uint64_t parent, const char *name, uint64_t n
 		return err;
 	err = tree_get_dir(tree, new_parent, &to.dir);
 	if (!err) {
-		err = rename_between(tree, &from, &to, flags);
+		err = rename_between(tree, &from, &to, flags, owner);
 		tree_put(tree, to.dir);
 	}
 	tree_put(tree, from.dir);

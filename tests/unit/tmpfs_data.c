@@ -257,6 +257,24 @@ static void punched_pages_are_given_back(void **state)
 	assert_int_equal(allocated(f), 0);
 }
 
+static void copy_within_a_file_that_it_makes_longer(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char buf[PAGE], expected[PAGE];
+
+	need_plane(f);
+	for (size_t i = 0; i < sizeof(expected); i++)
+		expected[i] = (unsigned char)(i * 7);
+	/* Sizes at which the first page is made anew, larger. */
+	for (size_t n = 60; n <= 1000; n *= 2) {
+		clear(f);
+		write_all(f, expected, n, 0);
+		assert_int_equal(f->plane->ops->copy(f->plane, &f->data, 0, &f->data, n + 100, n), n);
+		assert_int_equal(read_all(f, buf, n, n + 100), n);
+		assert_memory_equal(buf, expected, n);
+	}
+}
+
 static void allocated_range_needs_no_memory_to_write(void **state)
 {
 	struct fixture *f = *state;
@@ -444,6 +462,7 @@ int main(void)
 		TEST(what_was_cut_off_does_not_come_back),
 		TEST(data_and_holes_are_found),
 		TEST(punched_pages_are_given_back),
+		TEST(copy_within_a_file_that_it_makes_longer),
 		TEST(allocated_range_needs_no_memory_to_write),
 		TEST(failed_allocation_leaves_what_was_there),
 		cmocka_unit_test(T7_write_takes_what_there_is_and_no_more),
@@ -456,6 +475,7 @@ int main(void)
 		IN_KERNEL(what_was_cut_off_does_not_come_back),
 		IN_KERNEL(data_and_holes_are_found),
 		IN_KERNEL(punched_pages_are_given_back),
+		IN_KERNEL(copy_within_a_file_that_it_makes_longer),
 		IN_KERNEL(random_operations_agree_with_the_model),
 	};
 

@@ -329,7 +329,7 @@ static void setuid_bit_goes_with_a_write_that_we_do_not_see(void **state)
 	/* Opened anew, its writes come to us. */
 	opening = open_file(f, inode, FILE_OPEN_WRITER);
 	assert_int_equal(opening.handle, 0);
-	assert_int_equal(file_write(inode, f->tree->plane, "c", 1, 0, FILE_DROP_SUIDGID), 1);
+	assert_int_equal(file_write(inode, f->tree->plane, "c", 1, 0, FILE_DROP_SETID), 1);
 	assert_int_equal(stat_of(f, inode).st_mode & 07777, 0755);
 	close_file(f, inode, FILE_OPEN_WRITER);
 	tree_put(f->tree, inode);

@@ -195,7 +195,7 @@ static void names_have_255_bytes_and_no_more(void **state)
 	assert_int_equal(tree_mkdir(tree, ROOT, name, 0, nobody, &made), -ENAMETOOLONG);
 	assert_int_equal(number_of(tree, ROOT, name), -ENAMETOOLONG);
 	assert_int_equal(tree_unlink(tree, ROOT, name), -ENAMETOOLONG);
-	assert_int_equal(tree_rename(tree, ROOT, "x", ROOT, name, 0), -ENAMETOOLONG);
+	assert_int_equal(tree_rename(tree, ROOT, "x", ROOT, name, 0, nobody), -ENAMETOOLONG);
 }
 
 static void all_types_can_be_made(void **state)
@@ -246,10 +246,10 @@ static void T4_directory_links_are_two_and_one_for_each_in_it(void **state)
 	file_in(tree, b, "f");
 	assert_int_equal(links_of(tree, ROOT), 4);
 	assert_int_equal(links_of(tree, a), 3);
-	assert_int_equal(tree_rename(tree, a, "x", b, "x", 0), 0);
+	assert_int_equal(tree_rename(tree, a, "x", b, "x", 0, nobody), 0);
 	assert_int_equal(links_of(tree, a), 2);
 	assert_int_equal(links_of(tree, b), 3);
-	assert_int_equal(tree_rename(tree, b, "x", a, "f", RENAME_EXCHANGE), 0);
+	assert_int_equal(tree_rename(tree, b, "x", a, "f", RENAME_EXCHANGE, nobody), 0);
 	assert_int_equal(links_of(tree, a), 3);
 	assert_int_equal(links_of(tree, b), 2);
 	assert_int_equal(tree_rmdir(tree, a, "f"), 0);
@@ -280,18 +280,50 @@ static void rename_moves_and_replaces(void **state)
 	struct tree *tree = *state;
 	uint64_t dir = dir_in(tree, ROOT, "dir"), a = file_in(tree, ROOT, "a"), b = file_in(tree, dir, "b");
 
-	assert_int_equal(tree_rename(tree, ROOT, "none", dir, "x", 0), -ENOENT);
-	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "c", 0), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "none", dir, "x", 0, nobody), -ENOENT);
+	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "c", 0, nobody), 0);
 	assert_int_equal(number_of(tree, ROOT, "a"), -ENOENT);
-	assert_int_equal(tree_rename(tree, ROOT, "c", dir, "b", RENAME_NOREPLACE), -EEXIST);
-	assert_int_equal(tree_rename(tree, ROOT, "c", dir, "b", 0), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "c", dir, "b", RENAME_NOREPLACE, nobody), -EEXIST);
+	assert_int_equal(tree_rename(tree, ROOT, "c", dir, "b", 0, nobody), 0);
 	assert_int_equal(number_of(tree, dir, "b"), a);
 	assert_false(is_alive(tree, b));
 	assert_int_equal(count_in(tree, dir), 1);
 	assert_int_equal(count_in(tree, ROOT), 1);
-	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "..", 0), -EBUSY);
-	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "b", RENAME_WHITEOUT), -EINVAL);
-	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "b", RENAME_EXCHANGE | RENAME_NOREPLACE), -EINVAL);
+	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "..", 0, nobody), -EBUSY);
+	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "b", RENAME_EXCHANGE | RENAME_WHITEOUT, nobody), -EINVAL);
+	assert_int_equal(tree_rename(tree, dir, "b", ROOT, "b", RENAME_EXCHANGE | RENAME_NOREPLACE, nobody), -EINVAL);
+}
+
+static void rename_can_leave_a_whiteout(void **state)
+{
+	struct tree *tree = *state;
+	uint64_t dir = dir_in(tree, ROOT, "dir"), a = file_in(tree, ROOT, "a"), sub = dir_in(tree, ROOT, "sub");
+	struct tree_limits limits, before, after;
+	struct stat st;
+
+	assert_int_equal(tree_rename(tree, ROOT, "a", dir, "b", RENAME_WHITEOUT, nobody), 0);
+	assert_int_equal(number_of(tree, dir, "b"), a);
+	st = stat_of(tree, (uint64_t)number_of(tree, ROOT, "a"));
+	assert_int_equal(st.st_mode, S_IFCHR);
+	assert_int_equal(st.st_rdev, 0);
+	assert_int_equal(st.st_nlink, 1);
+	assert_int_equal(st.st_uid, nobody.uid);
+	/* Of a directory: the number of subdirectories follows. */
+	assert_int_equal(links_of(tree, ROOT), 4);
+	assert_int_equal(tree_rename(tree, ROOT, "sub", dir, "sub", RENAME_WHITEOUT | RENAME_NOREPLACE, nobody), 0);
+	assert_int_equal(number_of(tree, dir, "sub"), sub);
+	assert_int_equal(links_of(tree, ROOT), 3);
+	assert_int_equal(links_of(tree, dir), 3);
+	assert_int_equal(count_in(tree, ROOT), 3);
+	/* Where nothing is moved, none is left. */
+	tree_usage(tree, &limits, &before);
+	assert_int_equal(tree_rename(tree, ROOT, "none", dir, "x", RENAME_WHITEOUT, nobody), -ENOENT);
+	assert_int_equal(tree_rename(tree, dir, "b", dir, "sub", RENAME_WHITEOUT | RENAME_NOREPLACE, nobody), -EEXIST);
+	assert_int_equal(link_in(tree, a, dir, "c"), 0);
+	assert_int_equal(tree_rename(tree, dir, "b", dir, "c", RENAME_WHITEOUT, nobody), 0);
+	assert_int_equal(number_of(tree, dir, "b"), a);
+	tree_usage(tree, &limits, &after);
+	assert_int_equal(after.inodes, before.inodes);
 }
 
 static void rename_checks_types(void **state)
@@ -301,10 +333,10 @@ static void rename_checks_types(void **state)
 
 	file_in(tree, ROOT, "file");
 	file_in(tree, full, "x");
-	assert_int_equal(tree_rename(tree, ROOT, "file", ROOT, "empty", 0), -EISDIR);
-	assert_int_equal(tree_rename(tree, ROOT, "empty", ROOT, "file", 0), -ENOTDIR);
-	assert_int_equal(tree_rename(tree, ROOT, "empty", ROOT, "full", 0), -ENOTEMPTY);
-	assert_int_equal(tree_rename(tree, ROOT, "full", ROOT, "empty", 0), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "file", ROOT, "empty", 0, nobody), -EISDIR);
+	assert_int_equal(tree_rename(tree, ROOT, "empty", ROOT, "file", 0, nobody), -ENOTDIR);
+	assert_int_equal(tree_rename(tree, ROOT, "empty", ROOT, "full", 0, nobody), -ENOTEMPTY);
+	assert_int_equal(tree_rename(tree, ROOT, "full", ROOT, "empty", 0, nobody), 0);
 	assert_false(is_alive(tree, empty));
 	assert_int_equal(number_of(tree, ROOT, "empty"), full);
 	assert_int_equal(links_of(tree, ROOT), 3);
@@ -315,12 +347,12 @@ static void directory_is_not_moved_into_itself(void **state)
 	struct tree *tree = *state;
 	uint64_t a = dir_in(tree, ROOT, "a"), b = dir_in(tree, a, "b"), c = dir_in(tree, b, "c");
 
-	assert_int_equal(tree_rename(tree, ROOT, "a", a, "x", 0), -EINVAL);
-	assert_int_equal(tree_rename(tree, ROOT, "a", c, "x", 0), -EINVAL);
-	assert_int_equal(tree_rename(tree, ROOT, "a", b, "c", RENAME_EXCHANGE), -EINVAL);
-	assert_int_equal(tree_rename(tree, b, "c", ROOT, "a", RENAME_EXCHANGE), -EINVAL);
-	assert_int_equal(tree_rename(tree, b, "c", ROOT, "a", 0), -ENOTEMPTY);
-	assert_int_equal(tree_rename(tree, b, "c", ROOT, "c", 0), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "a", a, "x", 0, nobody), -EINVAL);
+	assert_int_equal(tree_rename(tree, ROOT, "a", c, "x", 0, nobody), -EINVAL);
+	assert_int_equal(tree_rename(tree, ROOT, "a", b, "c", RENAME_EXCHANGE, nobody), -EINVAL);
+	assert_int_equal(tree_rename(tree, b, "c", ROOT, "a", RENAME_EXCHANGE, nobody), -EINVAL);
+	assert_int_equal(tree_rename(tree, b, "c", ROOT, "a", 0, nobody), -ENOTEMPTY);
+	assert_int_equal(tree_rename(tree, b, "c", ROOT, "c", 0, nobody), 0);
 	assert_int_equal(number_of(tree, c, ".."), ROOT);
 }
 
@@ -331,9 +363,9 @@ static void rename_to_the_same_file_does_nothing(void **state)
 
 	assert_int_equal(link_in(tree, file, ROOT, "b"), 0);
 	make_old(tree, ROOT);
-	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "b", 0), 0);
-	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "a", 0), 0);
-	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "b", RENAME_EXCHANGE), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "b", 0, nobody), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "a", 0, nobody), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "a", ROOT, "b", RENAME_EXCHANGE, nobody), 0);
 	assert_int_equal(links_of(tree, file), 2);
 	assert_int_equal(count_in(tree, ROOT), 2);
 	assert_false(is_new(stat_of(tree, ROOT).st_mtim));
@@ -344,9 +376,9 @@ static void exchange_swaps_a_file_and_a_directory(void **state)
 	struct tree *tree = *state;
 	uint64_t dir = dir_in(tree, ROOT, "dir"), sub = dir_in(tree, dir, "sub"), file = file_in(tree, ROOT, "file");
 
-	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "none", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(tree_rename(tree, ROOT, "none", dir, "sub", RENAME_EXCHANGE), -ENOENT);
-	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "sub", RENAME_EXCHANGE), 0);
+	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "none", RENAME_EXCHANGE, nobody), -ENOENT);
+	assert_int_equal(tree_rename(tree, ROOT, "none", dir, "sub", RENAME_EXCHANGE, nobody), -ENOENT);
+	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "sub", RENAME_EXCHANGE, nobody), 0);
 	assert_int_equal(number_of(tree, ROOT, "file"), sub);
 	assert_int_equal(number_of(tree, dir, "sub"), file);
 	assert_int_equal(number_of(tree, sub, ".."), ROOT);
@@ -403,7 +435,7 @@ static void nothing_is_made_in_a_removed_directory(void **state)
 	assert_int_equal(tree_mkdir(tree, dir, "x", 0, nobody, &made), -ENOENT);
 	assert_int_equal(tree_mknod(tree, dir, "x", S_IFREG, 0, nobody, &made), -ENOENT);
 	assert_int_equal(link_in(tree, file, dir, "x"), -ENOENT);
-	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "x", 0), -ENOENT);
+	assert_int_equal(tree_rename(tree, ROOT, "file", dir, "x", 0, nobody), -ENOENT);
 	assert_int_equal(number_of(tree, dir, ".."), -ENOENT);
 	assert_int_equal(tree_list_begin(tree, dir, 0, &list), 0);
 	assert_true(tree_list_next(&list, &item));
@@ -480,7 +512,7 @@ static void changes_to_names_stamp_parents_and_files(void **state)
 	make_old(tree, a);
 	make_old(tree, b);
 	make_old(tree, file);
-	assert_int_equal(tree_rename(tree, a, "g", b, "g", 0), 0);
+	assert_int_equal(tree_rename(tree, a, "g", b, "g", 0, nobody), 0);
 	assert_true(STAMPED(a));
 	assert_true(STAMPED(b));
 	assert_true(is_new(stat_of(tree, file).st_ctim));
@@ -577,7 +609,7 @@ static void setuid_and_setgid_are_dropped(void **state)
 	assert_int_equal(st.st_mode & 07777, 06755);
 	assert_int_equal(file_write(inode, tree->plane, "x", 1, 0, 0), 1);
 	assert_int_equal(stat_of(tree, inode->number).st_mode & 07777, 06755);
-	assert_int_equal(file_write(inode, tree->plane, "x", 1, 0, FILE_DROP_SUIDGID), 1);
+	assert_int_equal(file_write(inode, tree->plane, "x", 1, 0, FILE_DROP_SETID), 1);
 	assert_int_equal(stat_of(tree, inode->number).st_mode & 07777, 0755);
 	/* Without group execution setgid is another thing, and stays. */
 	mode.mode = 06745;
@@ -800,15 +832,21 @@ static int do_link(struct tree *tree, uint64_t dir, uint64_t file)
 	return link_in(tree, file, dir, "new");
 }
 
+static int do_whiteout(struct tree *tree, uint64_t dir, uint64_t file)
+{
+	(void)file;
+	return tree_rename(tree, ROOT, "file", dir, "new", RENAME_WHITEOUT, nobody);
+}
+
 static int do_rename(struct tree *tree, uint64_t dir, uint64_t file)
 {
 	(void)file;
-	return tree_rename(tree, ROOT, "file", dir, "new", 0);
+	return tree_rename(tree, ROOT, "file", dir, "new", 0, nobody);
 }
 
 static void T5_failed_allocation_leaves_the_tree_as_it_was(void **state)
 {
-	static operation *const operations[] = {do_mkdir, do_symlink, do_tmpfile, do_link, do_rename};
+	static operation *const operations[] = {do_mkdir, do_symlink, do_tmpfile, do_link, do_rename, do_whiteout};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++) {
@@ -915,10 +953,10 @@ static void *run_storm(void *arg)
 			(void)tree_rmdir(tree, from, a);
 			break;
 		case 5:
-			(void)tree_rename(tree, from, a, to, b, 0);
+			(void)tree_rename(tree, from, a, to, b, 0, nobody);
 			break;
 		case 6:
-			(void)tree_rename(tree, from, a, to, b, RENAME_EXCHANGE);
+			(void)tree_rename(tree, from, a, to, b, RENAME_EXCHANGE, nobody);
 			break;
 		case 7:
 			if (tree_lookup(tree, from, a, &inode) == 0) {
@@ -1003,6 +1041,7 @@ int main(void)
 		TEST(T4_directory_links_are_two_and_one_for_each_in_it),
 		TEST(only_what_fits_is_removed),
 		TEST(rename_moves_and_replaces),
+		TEST(rename_can_leave_a_whiteout),
 		TEST(rename_checks_types),
 		TEST(directory_is_not_moved_into_itself),
 		TEST(rename_to_the_same_file_does_nothing),
