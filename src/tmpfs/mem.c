@@ -544,7 +544,7 @@ static bool has_much_to_give(const struct mem *mem)
 {
 	uint64_t used = mem_used(mem), granted = atomic_load_explicit(&mem->granted, memory_order_relaxed);
 
-	return granted > used && granted != mem_max(mem) && granted - used > 2 * step_of(mem_max(mem));
+	return mem->share.resize && granted > used && granted - used > 2 * step_of(mem_max(mem));
 }
 
 void mem_settle(struct mem *mem)

@@ -280,6 +280,23 @@ static void what_leaves_the_share_makes_room_in_it(void **state)
 	mem_done(&mem);
 }
 
+static void all_of_the_size_can_go_back_to_the_share(void **state)
+{
+	struct place place = {0};
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, 4 * MIB, MEM_UNLIMITED);
+	assert_int_equal(mem_set_share(&mem, &(struct mem_share){resize_place, used_of_place, &place}), 0);
+	assert_int_equal(mem_charge(&mem, 4 * MIB), 0);
+	assert_int_equal(place.max, 0);
+	mem_uncharge(&mem, 4 * MIB);
+	mem_settle(&mem);
+	assert_int_equal(mem_taken(&mem), 0);
+	assert_int_equal(place.max, 4 * MIB);
+	mem_done(&mem);
+}
+
 static void what_does_not_go_counts_again(void **state)
 {
 	struct leaving leaving = {0};
@@ -372,6 +389,7 @@ int main(void)
 		cmocka_unit_test(size_is_divided_with_the_share),
 		cmocka_unit_test(what_leaves_makes_room_at_once),
 		cmocka_unit_test(what_leaves_the_share_makes_room_in_it),
+		cmocka_unit_test(all_of_the_size_can_go_back_to_the_share),
 		cmocka_unit_test(what_does_not_go_counts_again),
 		cmocka_unit_test(no_more_leaves_than_is_allowed),
 		cmocka_unit_test(T7_no_race_exceeds_the_size),
