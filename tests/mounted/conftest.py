@@ -176,6 +176,21 @@ def new_mount(work, place):
         yield start
 
 
+@pytest.fixture(params=(*TMPFS, TMPFS_EXACT), ids=repr)
+def limited(request, new_mount, many):
+    """limited("size=1m"): a tmpfs with these options on each transport and data plane."""
+    subject = request.param
+    if subject.why_not():
+        pytest.skip(subject.why_not())
+
+    def start(options, *more):
+        return new_mount("tmpfs", *many.options, *subject.options, "-o", options, *more).mountpoint
+
+    start.is_exact = subject is not TMPFS_HEAP
+    start.data = "kernel" if subject is TMPFS_KERNEL else "heap"
+    return start
+
+
 class Shared:
     """One mount that many tests share, each in a directory of its own, and its oracle."""
 

@@ -7,28 +7,13 @@ import subprocess
 
 import pytest
 
-from conftest import TMPFS_EXACT, TMPFS_HEAP, TMPFS_KERNEL, needs_root
+from conftest import needs_root
 from harness import mounts
 from harness.children import as_user
 
 KIB = 1 << 10
 MIB = 1 << 20
 CHUNK = 64 * KIB
-
-
-@pytest.fixture(params=[TMPFS_KERNEL, TMPFS_HEAP, TMPFS_EXACT], ids=repr)
-def limited(request, new_mount, many):
-    """limited("size=1m"): a tmpfs with these options on each transport and data plane."""
-    subject = request.param
-    if subject.why_not():
-        pytest.skip(subject.why_not())
-
-    def start(options, *more):
-        return new_mount("tmpfs", *many.options, *subject.options, "-o", options, *more).mountpoint
-
-    start.is_exact = subject is not TMPFS_HEAP
-    start.data = "kernel" if subject is TMPFS_KERNEL else "heap"
-    return start
 
 
 def write_through(fd, data):
