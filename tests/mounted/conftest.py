@@ -315,6 +315,18 @@ def tmpfs_exact(request, transport):
     yield from _place(request, request.param, transport)
 
 
+@pytest.fixture(params=TMPFS, ids=repr)
+def tmpfs_many(request, many):
+    """As tmpfs, with several workers only."""
+    yield from _place(request, request.param, many)
+
+
+@pytest.fixture(params=(*TMPFS, TMPFS_EXACT), ids=repr)
+def each_tmpfs(request, many):
+    """As tmpfs_many, and where no write stays with the kernel."""
+    yield from _place(request, request.param, many)
+
+
 @pytest.fixture
 def passthroughfs(request, transport):
     yield from _place(request, SUBJECTS[-1], transport)

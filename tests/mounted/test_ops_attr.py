@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Attributes: modes, owners, times, who may do what, and what a change changes besides."""
 
-import errno
 import os
 import stat
 import time
-
-import pytest
 
 from conftest import needs_root
 from harness import kernel
@@ -474,21 +471,3 @@ def test_extended_attributes(passthroughfs):
     seen = os.listxattr(os.path.join(passthroughfs.source, "g"))
     assert sorted(seen) == sorted(os.listxattr(passthroughfs.path("g")))
     assert os.getxattr(os.path.join(passthroughfs.source, "g"), "user.through") == b"x"
-
-
-def test_extended_attributes_of_tmpfs_are_kept_or_refused(tmpfs):
-    path = tmpfs.path("f")
-    with open(path, "wb"):
-        pass
-    try:
-        os.setxattr(path, "user.one", b"value")
-    except OSError as err:
-        assert err.errno == errno.ENOTSUP
-        with pytest.raises(OSError):
-            os.getxattr(path, "user.one")
-        try:
-            assert os.listxattr(path) == []
-        except OSError as unsupported:
-            assert unsupported.errno == errno.ENOTSUP
-    else:
-        assert os.getxattr(path, "user.one") == b"value"

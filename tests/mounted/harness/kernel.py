@@ -18,6 +18,7 @@ PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
 AT_FDCWD = -100
 AT_SYMLINK_FOLLOW = 0x400
 AT_EMPTY_PATH = 0x1000
@@ -27,7 +28,17 @@ FALLOC_FL_ZERO_RANGE = 16
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 STATX_BTIME = 0x800
+XATTR_SIZE_MAX = 65536
+CAP_SYS_ADMIN = 21
 IN_MODIFY = 2
+
+_SYS_FSCONFIG = 431
+_SYS_FSPICK = 433
+_FSPICK_CLOEXEC = 1
+_FSCONFIG_CMD_RECONFIGURE = 7
+_CAPABILITY_VERSION_3 = 0x20080522
+_HANDLE_HEADER = 8
+_HANDLE_SIZE_MAX = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -121,6 +132,56 @@ def getdents(fd, size):
         entries.append((name, off, ino, kind))
         at += length
     return entries
+
+
+def getxattr(path, name, size):
+    """What lgetxattr(2) gives with room for @size bytes: how long the value is, and the bytes of it that came."""
+    buf = ctypes.create_string_buffer(size) if size else None
+    n = _check(_libc.lgetxattr(_bytes(path), _bytes(name), buf, ctypes.c_size_t(size)), path)
+    return n, buf.raw[:n] if size else b""
+
+
+def listxattr(path, size):
+    """The same of llistxattr(2): the length of the list, and the names in it, sorted."""
+    buf = ctypes.create_string_buffer(size) if size else None
+    n = _check(_libc.llistxattr(_bytes(path), buf, ctypes.c_size_t(size)), path)
+    return n, sorted(buf.raw[:n].split(b"\0")[:-1]) if size else []
+
+
+def drop_capability(number):
+    """This thread has the capability no more."""
+    header = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(header, sets))
+    for part in (0, 1):  # effective and permitted
+        sets[number // 32 * 3 + part] &= ~(1 << number % 32)
+    _check(_libc.capset(header, sets))
+
+
+def name_to_handle(path):
+    """The handle of a file, to be opened with open_by_handle()."""
+    buf = ctypes.create_string_buffer(_HANDLE_HEADER + _HANDLE_SIZE_MAX)
+    struct.pack_into("=I", buf, 0, _HANDLE_SIZE_MAX)
+    mount_id = ctypes.c_int()
+    _check(_libc.name_to_handle_at(AT_FDCWD, _bytes(path), buf, ctypes.byref(mount_id), 0), path)
+    return buf.raw[: _HANDLE_HEADER + struct.unpack_from("=I", buf, 0)[0]]
+
+
+def open_by_handle(mount_fd, handle, flags):
+    """Opens the file of a handle, in the file system that @mount_fd lies in."""
+    return _check(_libc.open_by_handle_at(int(mount_fd), handle, flags))
+
+
+def drop_names(root):
+    """
+    Makes the kernel forget all names and inodes that nobody uses of the file system that is mounted on @root.
+    A remount without any change does that.
+    """
+    at = _check(_libc.syscall(_SYS_FSPICK, AT_FDCWD, _bytes(root), _FSPICK_CLOEXEC), root)
+    try:
+        _check(_libc.syscall(_SYS_FSCONFIG, at, _FSCONFIG_CMD_RECONFIGURE, None, None, 0), root)
+    finally:
+        os.close(at)
 
 
 class FileWatch:

@@ -51,6 +51,11 @@ class Trace:
         self.note(what, _short(result))
         return result
 
+    def refused(self, number, call, *args, **kwargs):
+        """As t(), of a call that has to fail with errno @number."""
+        self(call, *args, **kwargs)
+        assert self.lines[-1].endswith(f" -> {errno.errorcode[number]!r}"), self.lines[-1]
+
     def open(self, path, flags=os.O_RDONLY, mode=0o666):
         def open_(path, flags, mode):
             return Fd(os.open(path, flags, mode))
@@ -177,6 +182,28 @@ def like_a_plain_directory(script):
     def test(fs):
         compare(fs.dir, fs.oracle, script)
 
+    return _named_after(script, test)
+
+
+def like_the_kernels_tmpfs(script):
+    """The same of tmpfs alone, which must be what the kernel's tmpfs is, byte for byte."""
+
+    def test(tmpfs_many):
+        compare(tmpfs_many.dir, tmpfs_many.oracle, script)
+
+    return _named_after(script, test)
+
+
+def like_the_kernels_tmpfs_in_each_mode(script):
+    """The same, also where each write comes to the program."""
+
+    def test(each_tmpfs):
+        compare(each_tmpfs.dir, each_tmpfs.oracle, script)
+
+    return _named_after(script, test)
+
+
+def _named_after(script, test):
     test.__name__ = script.__name__
     test.__doc__ = script.__doc__
     test.__module__ = script.__module__
