@@ -2,7 +2,7 @@
 """
 POSIX ACLs as they stand in extended attributes.  Source: Linux include/uapi/linux/posix_acl_xattr.h.
 
-In text they look as to setfacl(1), in the order that the kernel wants: "u::rwx,u:4001:r--,g::r-x,g:5:rw-,m::rwx,o::---".
+In text they look as to setfacl(1), in the kernel's order: "u::rwx,u:4001:r--,g::r-x,g:4100:rw-,m::rwx,o::---".
 """
 
 import os
