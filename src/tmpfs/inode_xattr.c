@@ -43,7 +43,7 @@ ssize_t inode_get_xattr(struct inode *inode, const char *name, void *buf, size_t
 	small_rwlock_rdlock(&inode->lock);
 	xattr = xattr_find(inode->xattrs, name);
 	n = xattr ? (ssize_t)xattr->size : -ENODATA;
-	if (xattr)
+	if (xattr && size > 0)
 		memcpy(buf, xattr_value(xattr), xattr->size < size ? xattr->size : size);
 	small_rwlock_rdunlock(&inode->lock);
 	return n;
