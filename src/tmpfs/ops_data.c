@@ -51,6 +51,22 @@ static int open_inode(struct inode *inode, void *arg)
 	return 0;
 }
 
+/* What open_inode() did, in release and where create fails after it. */
+static void close_inode(struct tree *tree, struct inode *inode, const struct llfuse_file *file)
+{
+	if (!tree->plane->ops->open)
+		return;
+	file_close(inode, tree->plane, is_writer(file) ? FILE_OPEN_WRITER : 0);
+	tree_put(tree, inode); /* the open's */
+}
+
+static void undo_open(struct inode *inode, void *arg)
+{
+	struct opening *opening = arg;
+
+	close_inode(tree_of(opening->req), inode, opening->file);
+}
+
 static struct opening opening_of(struct llfuse_request *req, struct llfuse_file *file, unsigned flags)
 {
 	if (is_writer(file))
@@ -65,7 +81,8 @@ int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mod
 	struct inode *made;
 	int err;
 
-	err = tree_create(tree_of(req), parent, name, mode, owner_of(req), open_inode, &opening, &made);
+	err = tree_create(tree_of(req), parent, name, mode, owner_of(req),
+			  &(struct tree_preparation){.make = open_inode, .undo = undo_open, .arg = &opening}, &made);
 	if (err)
 		return err;
 	fill_entry(tree_of(req), made, entry);
@@ -128,9 +145,8 @@ int op_release(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 
 	if (!inode)
 		return -ESTALE;
-	file_close(inode, tree->plane, is_writer(file) ? FILE_OPEN_WRITER : 0);
+	close_inode(tree, inode, file);
 	tree_put(tree, inode);
-	tree_put(tree, inode); /* the open's */
 	return 0;
 }
 

@@ -98,10 +98,17 @@ int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct ino
 /* -EEXIST.  @mode has type and permissions. */
 int tree_mknod(struct tree *tree, uint64_t parent, const char *name, mode_t mode, dev_t rdev, struct owner owner,
 	       struct inode **made);
-/* As mknod for a regular file, on which @prepare is called before anybody can find it; what that returns but 0
- * is the result. */
+/* What is done to a new inode before anybody can find it.  What make() returns but 0 is the result of all; undo()
+ * follows if the inode does not get its name after all. */
+struct tree_preparation {
+	int (*make)(struct inode *inode, void *arg);
+	void (*undo)(struct inode *inode, void *arg);
+	void *arg;
+};
+
+/* As mknod for a regular file. */
 int tree_create(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
-		int (*prepare)(struct inode *inode, void *arg), void *arg, struct inode **made);
+		const struct tree_preparation *preparation, struct inode **made);
 int tree_mkdir(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
 	       struct inode **made);
 int tree_symlink(struct tree *tree, uint64_t parent, const char *name, const char *target, struct owner owner,

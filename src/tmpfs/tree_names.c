@@ -39,8 +39,7 @@ static int name_new_inode(struct tree *tree, struct inode *parent, const struct 
 struct contents {
 	dev_t rdev;
 	const char *target; /* of a symbolic link, else NULL */
-	int (*prepare)(struct inode *inode, void *arg); /* of a regular file; may be NULL */
-	void *arg;
+	const struct tree_preparation *preparation; /* of a regular file; may be NULL */
 };
 
 static int fill_contents(struct tree *tree, struct inode *inode, const struct contents *contents)
@@ -49,7 +48,7 @@ static int fill_contents(struct tree *tree, struct inode *inode, const struct co
 
 	switch (inode->type) {
 	case DT_REG:
-		return contents->prepare ? contents->prepare(inode, contents->arg) : 0;
+		return contents->preparation ? contents->preparation->make(inode, contents->preparation->arg) : 0;
 	case DT_CHR:
 	case DT_BLK:
 		inode->rdev = contents->rdev;
@@ -81,12 +80,18 @@ static int make_node(struct tree *tree, uint64_t parent, const char *bytes, mode
 	if (err)
 		goto put_dir;
 	err = fill_contents(tree, inode, contents);
-	if (!err)
-		err = name_new_inode(tree, dir, &name, inode);
 	if (err)
-		tree_put(tree, inode);
-	else
-		*made = inode;
+		goto put_inode;
+	err = name_new_inode(tree, dir, &name, inode);
+	if (err)
+		goto undo;
+	*made = inode;
+	goto put_dir;
+undo:
+	if (contents->preparation)
+		contents->preparation->undo(inode, contents->preparation->arg);
+put_inode:
+	tree_put(tree, inode);
 put_dir:
 	tree_put(tree, dir);
 	return err;
@@ -110,9 +115,9 @@ int tree_mknod(struct tree *tree, uint64_t parent, const char *name, mode_t mode
 }
 
 int tree_create(struct tree *tree, uint64_t parent, const char *name, mode_t mode, struct owner owner,
-		int (*prepare)(struct inode *inode, void *arg), void *arg, struct inode **made)
+		const struct tree_preparation *preparation, struct inode **made)
 {
-	const struct contents contents = {.prepare = prepare, .arg = arg};
+	const struct contents contents = {.preparation = preparation};
 
 	return make_node(tree, parent, name, S_IFREG | (mode & 07777), owner, &contents, made);
 }
