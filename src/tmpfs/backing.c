@@ -270,12 +270,7 @@ static int open_file(struct backing_store *store, const char *name, int flags)
 /* ------------------------------------------------------------------------ */
 /* Files                                                                     */
 
-static void forget(struct backing_store *store, struct backing *backing)
-{
-	mem_uncharge(store->mem, BACKING_COST);
-	free(backing);
-}
-
+/* Spares are the store's own, and not charged to anybody: they are few. */
 static struct backing *take_spare(struct backing_store *store)
 {
 	struct backing *spare;
@@ -303,39 +298,37 @@ static int make_file(struct backing_store *store, struct backing *backing)
 	return backing->fd < 0 ? backing->fd : 0;
 }
 
-static int make_backing(struct backing_store *store, bool may_exceed, struct backing **made)
+static int make_backing(struct backing_store *store, struct backing **made)
+{
+	struct backing *backing;
+	int err;
+
+	backing = calloc(1, sizeof(*backing));
+	if (!backing)
+		return -ENOMEM;
+	err = make_file(store, backing);
+	if (err)
+		free(backing);
+	else
+		*made = backing;
+	return err;
+}
+
+int backing_new(struct backing_store *store, bool may_exceed, struct backing **made)
 {
 	struct backing *backing;
 	int err;
 
 	err = mem_charge(store->mem, BACKING_COST);
-	if (err && may_exceed)
+	if (err && !may_exceed)
+		return err;
+	if (err)
 		mem_charge_anyway(store->mem, BACKING_COST);
-	else if (err)
-		return err;
-	backing = calloc(1, sizeof(*backing));
-	if (!backing) {
-		mem_uncharge(store->mem, BACKING_COST);
-		return -ENOMEM;
-	}
-	err = make_file(store, backing);
+	backing = take_spare(store);
+	err = backing ? 0 : make_backing(store, &backing);
 	if (err) {
-		forget(store, backing);
+		mem_uncharge(store->mem, BACKING_COST);
 		return err;
-	}
-	*made = backing;
-	return 0;
-}
-
-int backing_new(struct backing_store *store, bool may_exceed, struct backing **made)
-{
-	struct backing *backing = take_spare(store);
-	int err;
-
-	if (!backing) {
-		err = make_backing(store, may_exceed, &backing);
-		if (err)
-			return err;
 	}
 	/* The fine clock: what the kernel stamped before may be ahead of the coarse one. */
 	(void)clock_gettime(CLOCK_REALTIME, &backing->attached); /* fails only for an unknown clock */
@@ -348,6 +341,7 @@ static void reset(struct backing *backing)
 {
 	backing->opens = backing->writers = 0;
 	backing->is_handed_out = backing->is_stale = backing->is_tripwire = backing->has_atime = false;
+	backing->was_handed_out = backing->was_writable = false;
 	memset(&backing->look, 0, sizeof(backing->look));
 }
 
@@ -373,17 +367,19 @@ static void remove_file(struct backing_store *store, struct backing *backing)
 	name_of(backing, name);
 	(void)unlinkat(store->mount_fd, name, 0); /* it is ours alone: it is there */
 	close_cold(store, &(struct cold){.fd = backing->fd, .handle = backing->handle});
-	forget(store, backing);
+	free(backing);
 }
 
 void backing_free(struct backing_store *store, struct backing *backing)
 {
 	bool is_empty = backing->look.size == 0 && backing->look.allocated == 0 && !backing->is_stale;
+	bool is_in_use = backing_is_in_use(store, backing);
 
 	pthread_mutex_lock(&store->lock);
 	unlink_warm_locked(store, backing);
 	pthread_mutex_unlock(&store->lock);
-	if (backing->fd < 0 || (!is_empty && ftruncate(backing->fd, 0) < 0) ||
+	mem_uncharge(store->mem, BACKING_COST);
+	if (is_in_use || backing->fd < 0 || (!is_empty && ftruncate(backing->fd, 0) < 0) ||
 	    (backing->is_tripwire && fchmod(backing->fd, 0600) < 0)) {
 		remove_file(store, backing);
 		return;
@@ -393,14 +389,20 @@ void backing_free(struct backing_store *store, struct backing *backing)
 		remove_file(store, backing);
 }
 
+static void drop(struct backing *backing)
+{
+	if (backing->fd >= 0)
+		close(backing->fd);
+	free(backing);
+}
+
 void backing_drop(struct backing_store *store, struct backing *backing)
 {
 	pthread_mutex_lock(&store->lock);
 	unlink_warm_locked(store, backing);
 	pthread_mutex_unlock(&store->lock);
-	if (backing->fd >= 0)
-		close(backing->fd);
-	forget(store, backing);
+	mem_uncharge(store->mem, BACKING_COST);
+	drop(backing);
 }
 
 void backing_store_done(struct backing_store *store)
@@ -408,7 +410,7 @@ void backing_store_done(struct backing_store *store)
 	struct backing *spare;
 
 	while ((spare = take_spare(store)))
-		backing_drop(store, spare);
+		drop(spare);
 	if (store->context_fd >= 0)
 		close(store->context_fd);
 	close(store->mount_fd);
@@ -507,6 +509,53 @@ void backing_count_opens(struct backing_store *store, struct backing *backing, i
 	cold = rewarm_locked(store, backing);
 	pthread_mutex_unlock(&store->lock);
 	close_cold(store, &cold);
+}
+
+/* Whether our descriptor, which is held, is the only one of the file: only then is there a lease.  It is given back at
+ * once; meanwhile nobody can open the file, which we would have been asked for.  Source: F_SETLEASE in fcntl(2). */
+static bool is_ours_alone(int fd)
+{
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		return false;
+	(void)fcntl(fd, F_SETLEASE, F_UNLCK); /* there is one */
+	return true;
+}
+
+/* What is registered may be an earlier descriptor of ours. */
+static void unregister(struct backing_store *store, struct backing *backing)
+{
+	struct cold cold = {.fd = -1};
+
+	pthread_mutex_lock(&store->lock);
+	cold.handle = backing->handle;
+	backing->handle = 0;
+	pthread_mutex_unlock(&store->lock);
+	close_cold(store, &cold);
+}
+
+static bool is_held_by_others(struct backing_store *store, struct backing *backing)
+{
+	int fd = backing_get(store, backing);
+	bool is_held;
+
+	if (fd < 0)
+		return true; /* it may be */
+	is_held = !is_ours_alone(fd);
+	if (is_held) {
+		unregister(store, backing);
+		is_held = !is_ours_alone(fd);
+	}
+	backing_put(store, backing);
+	return is_held;
+}
+
+bool backing_is_in_use(struct backing_store *store, struct backing *backing)
+{
+	if (backing->opens > 0)
+		return true;
+	if (backing->was_handed_out && !is_held_by_others(store, backing))
+		backing->was_handed_out = backing->was_writable = false;
+	return backing->was_handed_out;
 }
 
 int backing_stat(struct backing_store *store, struct backing *backing, struct stat *st)

@@ -28,6 +28,8 @@ struct backing {
 	bool is_stale; /* look may be behind */
 	bool is_tripwire; /* has the setuid bit, which a write drops */
 	uint32_t writers; /* of opens */
+	/* The kernel opened it for somebody, or to write, and has not been seen to have closed all that since. */
+	bool was_handed_out, was_writable;
 	bool has_atime; /* look.atime is of a time since it was attached */
 	struct timespec attached;
 	struct data_look look;
@@ -57,9 +59,12 @@ void backing_store_done(struct backing_store *store);
 int backing_store_resize(struct backing_store *store, uint64_t max);
 uint64_t backing_store_used(const struct backing_store *store);
 
-/* An empty file.  @may_exceed: also if the size forbids it, for what must not fail for want of room.
+/* An empty file, that nobody else has in use.  @may_exceed: also if the size forbids it, for what must not fail for want of room.
  * Returns 0, -ENOSPC, -ENOMEM, -ENFILE ... */
 int backing_new(struct backing_store *store, bool may_exceed, struct backing **made);
+
+/* Whether it is open, or the kernel still has it in use for somebody: a mapping lives on after the last close. */
+bool backing_is_in_use(struct backing_store *store, struct backing *backing);
 
 /* Frees the bytes; keeps the file for another inode, or removes it. */
 void backing_free(struct backing_store *store, struct backing *backing);

@@ -80,12 +80,12 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 
 static bool kernel_is_open(const struct data *data)
 {
-	return data->backing && data->backing->opens > 0;
+	return data->backing && (data->backing->opens > 0 || data->backing->was_writable);
 }
 
 static bool kernel_is_stale(const struct data *data)
 {
-	return data->backing && (data->backing->is_stale || data->backing->opens > 0);
+	return data->backing && (data->backing->is_stale || data->backing->opens > 0 || data->backing->was_writable);
 }
 
 static bool is_same(const struct timespec *a, const struct timespec *b)
@@ -113,7 +113,10 @@ static void kernel_refresh(struct data_plane *plane, struct data *data)
 	struct backing *backing = data->backing;
 	struct stat st;
 
-	if (!backing || backing_stat(store_of(plane), backing, &st))
+	if (!backing)
+		return;
+	(void)backing_is_in_use(store_of(plane), backing); /* before: what follows is then the last word */
+	if (backing_stat(store_of(plane), backing, &st))
 		return; /* as it was */
 	backing->look.size = (uint64_t)st.st_size;
 	backing->look.allocated = (uint64_t)st.st_blocks * STAT_BLOCK;
@@ -314,8 +317,12 @@ static int kernel_open(struct data_plane *plane, struct data *data, unsigned fla
 		handle = backing_register(store_of(plane), backing, request);
 	if (backing->opens == 1 && handle <= 0)
 		backing->is_handed_out = false;
-	if (flags & DATA_OPEN_WRITER)
+	if (handle > 0)
+		backing->was_handed_out = true;
+	if (flags & DATA_OPEN_WRITER) {
 		backing->writers++;
+		backing->was_writable = backing->was_writable || handle > 0;
+	}
 	return handle > 0 ? handle : 0;
 }
 
@@ -364,13 +371,14 @@ static void kernel_tidy(struct data_plane *plane, struct data *data)
 	if (!data->backing || data->backing->opens > 0)
 		return;
 	kernel_watch_setid(plane, data, false);
-	if (is_empty(&data->backing->look))
+	/* Who has mapped it would go on to see what is another file's then. */
+	if (is_empty(&data->backing->look) && !backing_is_in_use(store_of(plane), data->backing))
 		kernel_clear(plane, data);
 }
 
 static bool kernel_is_changing(const struct data *data)
 {
-	return data->backing && data->backing->writers > 0;
+	return data->backing && (data->backing->writers > 0 || data->backing->was_writable);
 }
 
 static void kernel_set_times(struct data_plane *plane, struct data *data, const struct timespec times[2])

@@ -132,6 +132,7 @@ void file_lose(struct inode *inode, struct data_plane *plane, uint64_t end)
 	struct data_look look;
 
 	small_rwlock_wrlock(&inode->lock);
+	inode_refresh_locked(inode, plane);
 	plane->ops->look(plane, &inode->data, &look);
 	if (end > look.size)
 		(void)plane->ops->resize(plane, &inode->data, end); /* takes no room; it may only be too long */

@@ -128,6 +128,8 @@ void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 
 	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
 		return;
+	/* It stays with what it left with. */
+	inode_stay_locked(inode, plane);
 	plane->ops->refresh(plane, &inode->data);
 	plane->ops->look(plane, &inode->data, &look);
 	if (look.was_read)
@@ -371,18 +373,15 @@ static struct mem_cost cost_of(const struct inode *inode, struct data_plane *pla
 	return cost;
 }
 
-static bool is_in_use(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
-{
-	return inode->links > 0 || (inode_is_regular(inode) && data_is_open(plane, &inode->data));
-}
-
 void inode_leave_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct mem_cost cost;
 
-	if (inode->is_leaving || is_in_use(inode, plane))
+	if (inode->is_leaving || inode->links > 0)
 		return;
 	inode_refresh_locked(inode, plane);
+	if (inode_is_regular(inode) && data_is_open(plane, &inode->data))
+		return;
 	cost = cost_of(inode, plane);
 	inode->left = mem_leave(plane->mem, &cost);
 	inode->is_leaving = inode->left != 0;

@@ -266,9 +266,10 @@ static void expire_locked(struct mem *mem, uint32_t now)
 uint32_t mem_leave(struct mem *mem, const struct mem_cost *cost)
 {
 	const struct leaving_amount amount = amount_of(cost);
-	uint32_t now = now_s();
+	uint32_t now;
 
 	pthread_mutex_lock(&mem->lock);
+	now = now_s(); /* here, so that it does not run backwards */
 	expire_locked(mem, now);
 	if (leaving_add(&mem->leaving, now, &amount)) {
 		atomic_fetch_sub(&mem->used, amount.memory);
@@ -331,7 +332,7 @@ static void settle_leaving(struct mem *mem)
 	if (now - since <= LEAVING_SECONDS)
 		return;
 	pthread_mutex_lock(&mem->lock);
-	expire_locked(mem, now);
+	expire_locked(mem, now_s());
 	atomic_compare_exchange_strong(&mem->leaving_since, &since, 0);
 	pthread_mutex_unlock(&mem->lock);
 }

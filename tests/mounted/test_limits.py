@@ -2,6 +2,7 @@
 """How much a tmpfs may take: bytes and inodes, at their borders, and changed while it is mounted."""
 
 import errno
+import mmap
 import os
 import subprocess
 
@@ -103,10 +104,51 @@ def test_bytes_up_to_the_size(limited, size):
     assert data == b"x" * taken
 
 
+def test_names_that_took_all_give_it_back(limited):
+    path = limited("size=256k")
+    made = fill_directory(path)
+    for name in made:
+        os.unlink(os.path.join(path, name))
+    assert fill(os.path.join(path, "data")) > 150 * KIB
+
+
+def test_create_that_finds_no_room_leaves_nothing(limited):
+    """Also where the name is what does not fit any more."""
+    path = limited("size=256k")
+    before = df(path)[3]
+    made = fill_directory(path)
+    for name in made[:20]:
+        os.unlink(os.path.join(path, name))
+        try:
+            fd = os.open(os.path.join(path, name.ljust(255, "x")), os.O_CREAT | os.O_WRONLY)
+        except OSError as err:
+            assert err.errno == errno.ENOSPC
+        else:
+            os.close(fd)
+    for name in os.listdir(path):
+        os.unlink(os.path.join(path, name))
+    assert df(path)[3] == before
+
+
+def test_map_of_an_unlinked_file_counts(limited):
+    path = limited("size=64m")
+    size = 30 * MIB
+    with open(os.path.join(path, "f"), "w+b") as file:
+        file.truncate(size)
+        view = mmap.mmap(file.fileno(), size)
+    with open(os.path.join(path, "f"), "rb") as file:
+        os.unlink(file.name)
+        for at in range(0, size, MIB):
+            view[at : at + MIB] = b"x" * MIB
+        os.utime(file.fileno())
+    view.close()
+    assert 60 * MIB < fill(os.path.join(path, "big")) <= 64 * MIB
+
+
 def test_write_takes_what_there_is(limited):
     if not limited.is_exact:
         pytest.skip("the kernel takes the bytes before we see them")
-    path = limited("size=1m")
+    path = limited("size=256k")
     fd = os.open(path + "/f", os.O_WRONLY | os.O_CREAT, 0o644)
     taken = os.write(fd, b"x" * (2 * MIB))
     assert MIB - 2 * CHUNK <= taken <= MIB
@@ -136,7 +178,7 @@ def test_truncating_to_less_makes_room(limited):
 
 
 def test_what_is_there_can_be_overwritten_when_full(limited):
-    path = limited("size=1m")
+    path = limited("size=256k")
     taken = fill(path + "/f")
     with open(path + "/f", "r+b", buffering=0) as file:
         for at in range(0, taken - 4096, 50_000):
@@ -147,7 +189,7 @@ def test_what_is_there_can_be_overwritten_when_full(limited):
 
 def test_who_writes_without_end_is_stopped(limited):
     """Also where the kernel takes the bytes before we see them."""
-    path = limited("size=1m")
+    path = limited("size=256k")
     fd = os.open(path + "/f", os.O_WRONLY | os.O_CREAT, 0o644)
     with pytest.raises(OSError) as full:
         for _ in range(200_000):
@@ -214,7 +256,7 @@ def test_fallocate_takes_all_or_nothing(limited):
 
 
 def test_holes_are_free(limited):
-    path = limited("size=1m")
+    path = limited("size=256k")
     for number in range(10):
         with open(f"{path}/f{number}", "wb") as file:
             file.truncate(1 << 40)
@@ -301,7 +343,7 @@ def test_limits_are_changed_by_root_and_who_mounted_only(limited):
 
 
 def test_llfusectl_says_what_is_wrong(limited, place):
-    path = limited("size=1m")
+    path = limited("size=256k")
     open(path + "/f", "wb").close()
     os.mkdir(path + "/d")
     assert_refused(llfusectl("limits", path, "size=1q"), 2, "size=1q")

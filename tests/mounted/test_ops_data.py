@@ -371,6 +371,41 @@ def test_the_map_of_an_unlinked_file_lives_on(fs):
     view.close()
 
 
+def map_and_close(path, size, left):
+    """A shared mapping of @size bytes, of which the file has the first @left; nobody has it open any more."""
+    with open(path, "w+b") as file:
+        file.truncate(size)
+        view = mmap.mmap(file.fileno(), size)
+        file.truncate(left)
+    return view
+
+
+def test_the_map_of_an_empty_file_shows_no_other_files(fs):
+    view = map_and_close(fs.path("mine"), 4096, 0)
+    for n in range(300):
+        with open(fs.path(f"other{n}"), "wb") as file:
+            file.write(b"secret")
+    os.truncate(fs.path("mine"), 4096)
+    assert view[:6] == bytes(6)
+    view[:6] = b"public"
+    view.flush()
+    view.close()
+    for n in range(300):
+        with open(fs.path(f"other{n}"), "rb") as file:
+            assert file.read() == b"secret"
+    with open(fs.path("mine"), "rb") as file:
+        assert file.read(6) == b"public"
+
+
+def test_what_is_stored_by_a_map_shows_without_an_open_file(each_tmpfs):
+    view = map_and_close(each_tmpfs.path("f"), 1 << 20, 1 << 20)
+    assert os.stat(each_tmpfs.path("f")).st_blocks == 0
+    view[:] = b"x" * (1 << 20)
+    view.flush()
+    assert os.stat(each_tmpfs.path("f")).st_blocks == (1 << 20) // 512
+    view.close()
+
+
 @like_a_plain_directory
 def test_sync(t):
     fd = t.open("f", os.O_RDWR | os.O_CREAT)

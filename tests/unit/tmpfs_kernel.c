@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -469,6 +470,159 @@ static void unlinked_file_leaves_at_once_unless_it_is_open(void **state)
 	assert_in_range(used.size, 0, before + MIB);
 }
 
+/* As a program does that opens the file, maps it and closes it: the kernel tells nobody. */
+static char *map_behind_our_back(struct fixture *f, int handle, size_t size)
+{
+	char path[40];
+	char *map;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->registry.fds[handle]);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_ptr_not_equal(map, MAP_FAILED);
+	close(fd);
+	return map;
+}
+
+static void D4_who_has_mapped_a_file_never_sees_another_ones(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *mapped = new_file(f, "mapped"), *other = new_file(f, "other");
+	const struct backing *backing;
+	struct file_opening opening;
+	char *map;
+
+	opening = open_file(f, mapped, FILE_OPEN_WRITER);
+	map = map_behind_our_back(f, opening.handle, 4096);
+	backing = mapped->data.backing;
+	close_file(f, mapped, FILE_OPEN_WRITER);
+	assert_ptr_equal(mapped->data.backing, backing);
+	opening = open_file(f, other, FILE_OPEN_WRITER);
+	assert_ptr_not_equal(other->data.backing, backing);
+	close_file(f, other, FILE_OPEN_WRITER);
+	/* Even if the inode went, which the kernel does not let happen. */
+	remove_file(f, "mapped", mapped);
+	opening = open_file(f, other, FILE_OPEN_WRITER);
+	write_behind_our_back(f, opening.handle, "secret", 0);
+	close_file(f, other, FILE_OPEN_WRITER);
+	assert_ptr_not_equal(other->data.backing, backing);
+	munmap(map, 4096);
+	tree_put(f->tree, other);
+}
+
+static void D4_unmapped_empty_file_gives_up_its_backing_file(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, 4096);
+
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_non_null(inode->data.backing);
+	munmap(map, 4096);
+	open_file(f, inode, 0);
+	close_file(f, inode, 0);
+	assert_null(inode->data.backing);
+	tree_put(f->tree, inode);
+}
+
+static void what_is_stored_by_a_mapping_shows_after_the_last_close(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, MIB);
+	const struct inode_change size = {.set = INODE_SET_SIZE, .size = MIB};
+	struct stat st;
+
+	assert_int_equal(inode_change(inode, f->tree->plane, &size, &st), 0);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_true(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, 0);
+	memset(map, 1, MIB);
+	assert_true(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, MIB / 512);
+	munmap(map, MIB);
+	assert_false(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, MIB / 512);
+	tree_put(f->tree, inode);
+}
+
+static void T7_what_grows_while_it_leaves_is_counted(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, 0).handle, 8 * MIB);
+	const struct inode_change size = {.set = INODE_SET_SIZE, .size = 8 * MIB};
+	struct tree_limits limits, used;
+	struct stat st;
+
+	assert_int_equal(inode_change(inode, f->tree->plane, &size, &st), 0);
+	close_file(f, inode, 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	memset(map, 1, 8 * MIB);
+	set_times(f, inode, 1, 2); /* looks again */
+	assert_int_equal(stat_of(f, inode).st_blocks, 8 * MIB / 512);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	munmap(map, 8 * MIB);
+	tree_put(f->tree, inode);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	assert_int_equal(used.inodes, 1);
+	inode = new_file(f, "next");
+	assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 8 * MIB, 0), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	tree_put(f->tree, inode);
+}
+
+static void lost_page_does_not_shorten_the_file(void **state)
+{
+	const struct inode_change mode = {.set = INODE_SET_MODE, .mode = 04755};
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct stat st;
+
+	assert_int_equal(inode_change(inode, f->tree->plane, &mode, &st), 0);
+	assert_int_equal(open_file(f, inode, FILE_OPEN_WRITER).handle, 0);
+	assert_int_equal(file_write(inode, f->tree->plane, "x", 1, MIB, 0), 1);
+	file_lose(inode, f->tree->plane, 4096);
+	assert_int_equal(stat_of(f, inode).st_size, MIB + 1);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	tree_put(f->tree, inode);
+}
+
+static int open_new(struct inode *inode, void *arg)
+{
+	struct fixture *f = arg;
+
+	(void)open_file(f, inode, FILE_OPEN_WRITER | FILE_OPEN_NEW);
+	return 0;
+}
+
+static void close_new(struct inode *inode, void *arg)
+{
+	close_file(arg, inode, FILE_OPEN_WRITER);
+}
+
+static void file_that_does_not_get_its_name_leaves_nothing(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	const struct tree_preparation preparation = {.make = open_new, .undo = close_new, .arg = f};
+	struct inode *there = new_file(f, "there"), *made;
+	struct tree_limits limits, used;
+
+	assert_int_equal(tree_create(f->tree, ROOT, "there", 0644, nobody, &preparation, &made), -EEXIST);
+	tree_usage(f->tree, &limits, &used);
+	assert_int_equal(used.inodes, 2);
+	assert_int_equal(tree_create(f->tree, ROOT, "made", 0644, nobody, &preparation, &made), 0);
+	assert_non_null(made->data.backing);
+	close_new(made, f);
+	tree_put(f->tree, made);
+	tree_put(f->tree, there);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, unmake)
@@ -484,6 +638,12 @@ int main(void)
 		TEST(works_with_hardly_any_descriptor),
 		TEST(T7_both_parts_stay_within_the_size),
 		TEST(unlinked_file_leaves_at_once_unless_it_is_open),
+		TEST(D4_who_has_mapped_a_file_never_sees_another_ones),
+		TEST(D4_unmapped_empty_file_gives_up_its_backing_file),
+		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),
+		TEST(T7_what_grows_while_it_leaves_is_counted),
+		TEST(lost_page_does_not_shorten_the_file),
+		TEST(file_that_does_not_get_its_name_leaves_nothing),
 	};
 
 	return cmocka_run_group_tests_name("tmpfs_kernel", tests, NULL, NULL);
