@@ -150,7 +150,7 @@ def transport(request, uring_switch):
     return transport_named(request.param, uring_switch)
 
 
-@pytest.fixture(params=["io_uring-many", "dev_fuse-many"])
+@pytest.fixture(params=mounts.MANY)
 def many(request, uring_switch):
     """The transports with several workers."""
     return transport_named(request.param, uring_switch)

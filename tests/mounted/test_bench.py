@@ -46,9 +46,8 @@ def measured():
     """Needs the driver, and figures from a sanitizer's build would take long."""
     if not os.path.exists(mounts.executable("bench/ops")):
         pytest.skip("bench/ops is not built")
-    with open(mounts.executable("tmpfs"), "rb") as file:
-        if any(mark in file.read() for mark in (b"__asan_init", b"__tsan_init")):
-            pytest.skip("run on the plain build")
+    if mounts.is_sanitized():
+        pytest.skip("run on the plain build")
 
 
 @pytest.mark.parametrize("environment", [{"ONLY": "speed"}, {"RUNS": "0"}, {"TRANSPORT": "post"}, {"OPS": "many"}])

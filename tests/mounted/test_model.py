@@ -6,7 +6,6 @@ Each run has a seed of its own, which a failure names.  From the environment: LL
 runs make together) and LLFUSE_MODEL_SEED (one seed for all of them).
 """
 
-import json
 import os
 import random
 import subprocess
@@ -25,18 +24,8 @@ TRANSPORTS = 2
 THOROUGH_PART = 20
 
 
-def is_sanitized():
-    """Whether the programs are built with sanitizers, which makes them slower."""
-    try:
-        with open(os.path.join(mounts.build_dir(), "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
-            options = {option["name"]: option["value"] for option in json.load(file)}
-    except OSError:
-        return False
-    return options.get("b_sanitize") not in (None, [], "none")
-
-
 SUBJECTS = [*TMPFS, TMPFS_EXACT]
-ALL_STEPS = int(os.environ.get("LLFUSE_MODEL_STEPS") or (STEPS // 10 if is_sanitized() else STEPS))
+ALL_STEPS = int(os.environ.get("LLFUSE_MODEL_STEPS") or (STEPS // 10 if mounts.is_sanitized() else STEPS))
 RUN_STEPS = -(-ALL_STEPS // (TRANSPORTS * len(SUBJECTS)))
 
 

@@ -4,7 +4,6 @@
 import contextlib
 import errno
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -15,11 +14,6 @@ import pytest
 from conftest import children, needs_root
 from harness import kernel, mounts
 from harness.children import Child
-
-
-def is_sanitized(mount):
-    with open(f"/proc/{mount.pid}/maps", encoding="ascii", errors="replace") as file:
-        return re.search(r"/lib(asan|tsan)\.", file.read()) is not None
 
 
 # --- Few descriptors --------------------------------------------------------------------------
@@ -138,7 +132,7 @@ def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
 @pytest.mark.concurrent
 def test_threads_that_come_and_go_use_the_same_memory_again(new_mount):
     mount = new_mount("lltest", "-o", "no_io_uring,max_idle_threads=0")
-    is_sanitized_build = is_sanitized(mount)  # whose memory tells nothing, and which is slow
+    is_sanitized = mounts.is_sanitized()  # whose memory tells nothing, and which is slow
 
     def look(part, count):
         for number in range(count):
@@ -154,8 +148,8 @@ def test_threads_that_come_and_go_use_the_same_memory_again(new_mount):
 
     look_in_threads(100)
     before = mount.memory_kib()
-    look_in_threads(500 if is_sanitized_build else 5000)
-    assert is_sanitized_build or mount.memory_kib() - before < 20 * 1024
+    look_in_threads(500 if is_sanitized else 5000)
+    assert is_sanitized or mount.memory_kib() - before < 20 * 1024
 
 
 # --- Severed connections ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import re
 import select
@@ -28,6 +29,16 @@ def build_dir():
     return os.environ.get("LLFUSE_BUILD") or os.path.join(
         os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 3, "build"
     )
+
+
+def is_sanitized():
+    """Whether the programs are built with sanitizers, which makes them slower."""
+    try:
+        with open(os.path.join(build_dir(), "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
+            options = {option["name"]: option["value"] for option in json.load(file)}
+    except OSError:
+        return False
+    return options.get("b_sanitize") not in (None, [], "none")
 
 
 def executable(program):
@@ -328,7 +339,11 @@ class Transport:
         return options + ["--single"] if self.is_single else options
 
 
-TRANSPORTS = ("io_uring-many", "io_uring-single", "dev_fuse-many", "dev_fuse-single")
+MANY = ("io_uring-many", "dev_fuse-many")
+TRANSPORTS = (*MANY, "io_uring-single", "dev_fuse-single")
+if is_sanitized():
+    # Sanitizers take long, and what they find in a handler they find on any transport.
+    TRANSPORTS = ("io_uring-many", "dev_fuse-single")
 PARAMETER = "/sys/module/fuse/parameters/enable_uring"
 
 
