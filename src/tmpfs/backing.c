@@ -345,6 +345,18 @@ static void reset(struct backing *backing)
 	memset(&backing->look, 0, sizeof(backing->look));
 }
 
+/* A time that lies ahead would be taken for an access by the next one's readers.  Returns 0 or -1. */
+static int take_back_times(const struct backing *backing)
+{
+	const struct timespec *atime = &backing->look.atime;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* fails only for an unknown clock */
+	if (atime->tv_sec < now.tv_sec || (atime->tv_sec == now.tv_sec && atime->tv_nsec <= now.tv_nsec))
+		return 0;
+	return futimens(backing->fd, NULL);
+}
+
 static bool keep_as_spare(struct backing_store *store, struct backing *backing)
 {
 	bool is_kept;
@@ -380,7 +392,7 @@ void backing_free(struct backing_store *store, struct backing *backing)
 	pthread_mutex_unlock(&store->lock);
 	mem_uncharge(store->mem, BACKING_COST);
 	if (is_in_use || backing->fd < 0 || (!is_empty && ftruncate(backing->fd, 0) < 0) ||
-	    (backing->is_tripwire && fchmod(backing->fd, 0600) < 0)) {
+	    (backing->is_tripwire && fchmod(backing->fd, 0600) < 0) || take_back_times(backing) < 0) {
 		remove_file(store, backing);
 		return;
 	}

@@ -309,6 +309,25 @@ static void file_that_was_another_ones_is_empty_and_has_no_past(void **state)
 	tree_put(f->tree, next);
 }
 
+static void time_to_come_of_another_file_is_not_taken_over(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "old"), *next = new_file(f, "new");
+	time_t before = stat_of(f, next).st_atim.tv_sec;
+	struct backing *backing;
+
+	open_file(f, inode, FILE_OPEN_WRITER);
+	set_times(f, inode, before + 10000, before + 20000);
+	backing = inode->data.backing;
+	close_file(f, inode, FILE_OPEN_WRITER);
+	open_file(f, next, FILE_OPEN_WRITER);
+	assert_ptr_equal(next->data.backing, backing);
+	assert_int_equal(stat_of(f, next).st_atim.tv_sec, before);
+	close_file(f, next, FILE_OPEN_WRITER);
+	tree_put(f->tree, inode);
+	tree_put(f->tree, next);
+}
+
 static void setuid_bit_goes_with_a_write_that_we_do_not_see(void **state)
 {
 	const struct inode_change mode = {.set = INODE_SET_MODE, .mode = 06755};
@@ -633,6 +652,7 @@ int main(void)
 		TEST(what_is_written_behind_our_back_shows),
 		TEST(times_that_were_set_hold_until_the_next_access),
 		TEST(file_that_was_another_ones_is_empty_and_has_no_past),
+		TEST(time_to_come_of_another_file_is_not_taken_over),
 		TEST(setuid_bit_goes_with_a_write_that_we_do_not_see),
 		TEST(few_descriptors_are_kept),
 		TEST(works_with_hardly_any_descriptor),
