@@ -460,6 +460,16 @@ void inode_links_changed(struct inode *inode, int by)
 	small_rwlock_wrunlock(&inode->lock);
 }
 
+bool inode_has_name(struct inode *inode)
+{
+	bool has;
+
+	small_rwlock_rdlock(&inode->lock);
+	has = inode->links > 0;
+	small_rwlock_rdunlock(&inode->lock);
+	return has;
+}
+
 int inode_add_link(struct inode *inode)
 {
 	int err = 0;

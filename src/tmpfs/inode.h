@@ -139,6 +139,8 @@ void inode_dir_changed(struct inode *dir, int entries, int subdirs);
  * A directory without its name has no links. */
 void inode_links_changed(struct inode *inode, int by);
 
+bool inode_has_name(struct inode *inode);
+
 /* If the last name was removed, and nobody is known to use the inode, it is about to go: what it costs does
  * not count for a moment.  It stays after all when its bytes change. */
 void inode_leave(struct inode *inode, struct data_plane *plane);

@@ -254,11 +254,20 @@ static struct inode *find_locked(struct inode *dir, const struct dir_name *name)
 	return entry ? entry->inode : NULL;
 }
 
-/* What a file handle names, whatever it is. */
+/* What a file handle names, whatever it is.  The kernel asks for what it does not have in use: without a name that is
+ * gone, even if the kernel has yet to say that it forgot it. */
 static int lookup_itself(struct tree *tree, uint64_t number, struct inode **found)
 {
-	*found = tree_get(tree, number);
-	return *found ? 0 : -ESTALE;
+	struct inode *inode = tree_get(tree, number);
+
+	if (!inode)
+		return -ESTALE;
+	if (!inode_has_name(inode)) {
+		tree_put(tree, inode);
+		return -ESTALE;
+	}
+	*found = inode;
+	return 0;
 }
 
 int tree_lookup(struct tree *tree, uint64_t parent, const char *bytes, struct inode **found)

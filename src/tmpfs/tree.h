@@ -92,7 +92,7 @@ void tree_forget(struct tree *tree, uint64_t number, uint64_t n);
  * An inode that is returned carries a reference for the kernel: tree_forget() or tree_put().
  */
 
-/* -ENOENT: not there.  "." and ".." are, the first also for what is no directory. */
+/* -ENOENT: not there.  "." and ".." are, the first also for what is no directory; -ESTALE if that lost its last name. */
 int tree_lookup(struct tree *tree, uint64_t parent, const char *name, struct inode **inode);
 
 /* -EEXIST.  @mode has type and permissions. */

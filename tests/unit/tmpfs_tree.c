@@ -407,6 +407,23 @@ static void T1_unlinked_file_lives_until_the_last_reference(void **state)
 	tree_forget(tree, file, 1);
 }
 
+static void what_lost_its_name_is_not_found_by_its_number(void **state)
+{
+	struct tree *tree = *state;
+	uint64_t file = file_in(tree, ROOT, "file"), dir = dir_in(tree, ROOT, "dir");
+	struct inode *kept[] = {tree_get(tree, file), tree_get(tree, dir)};
+
+	assert_int_equal(link_in(tree, file, ROOT, "link"), 0);
+	assert_int_equal(tree_unlink(tree, ROOT, "file"), 0);
+	assert_int_equal(number_of(tree, file, "."), file);
+	assert_int_equal(tree_unlink(tree, ROOT, "link"), 0);
+	assert_int_equal(tree_rmdir(tree, ROOT, "dir"), 0);
+	assert_int_equal(number_of(tree, file, "."), -ESTALE);
+	assert_int_equal(number_of(tree, dir, "."), -ESTALE);
+	tree_put(tree, kept[0]);
+	tree_put(tree, kept[1]);
+}
+
 static void T2_numbers_are_not_used_again(void **state)
 {
 	struct tree *tree = *state;
@@ -1047,6 +1064,7 @@ int main(void)
 		TEST(rename_to_the_same_file_does_nothing),
 		TEST(exchange_swaps_a_file_and_a_directory),
 		TEST(T1_unlinked_file_lives_until_the_last_reference),
+		TEST(what_lost_its_name_is_not_found_by_its_number),
 		TEST(T2_numbers_are_not_used_again),
 		TEST(nothing_is_made_in_a_removed_directory),
 		TEST(file_without_a_name_can_be_given_one),
