@@ -327,6 +327,12 @@ def each_tmpfs(request, many):
     yield from _place(request, request.param, many)
 
 
+@pytest.fixture(params=TMPFS, ids=repr)
+def tmpfs_planes(request, uring_switch):
+    """As tmpfs, for what the kernel does by itself, so that the transport does not matter."""
+    yield from _place(request, request.param, transport_named("dev_fuse-many", uring_switch))
+
+
 @pytest.fixture
 def passthroughfs(request, transport):
     yield from _place(request, SUBJECTS[-1], transport)

@@ -6,7 +6,6 @@ import fcntl
 import mmap
 import os
 import random
-import time
 
 import pytest
 
@@ -611,18 +610,9 @@ def test_a_blocking_lock_is_granted_and_holds_nobody_up(fs):
         children = [Child(waiter) for _ in range(4)]
         for child in children:
             child.link.hear()
-        deadline = time.monotonic() + 10
-        while open_lock_waiters(path) < 4 and time.monotonic() < deadline:
-            time.sleep(0.005)
+        kernel.wait_for_lock_waiters(path, 4)
         with open(fs.path("meanwhile"), "wb") as other:
             other.write(b"works")
         fcntl.flock(file, fcntl.LOCK_UN)
         for child in children:
             assert child.result(20) == "granted"
-
-
-def open_lock_waiters(path):
-    """How many wait for a lock on the file, as /proc/locks tells."""
-    inode = f":{os.stat(path).st_ino} "
-    with open("/proc/locks", encoding="ascii") as file:
-        return sum("->" in line and inode in line for line in file)

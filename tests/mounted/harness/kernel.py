@@ -5,6 +5,7 @@ import ctypes
 import os
 import select
 import struct
+import time
 
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -200,6 +201,23 @@ class FileWatch:
 
     def close(self):
         os.close(self.fd)
+
+
+def lock_waiters(path):
+    """How many wait for a lock on the file, as /proc/locks tells."""
+    st = os.stat(path)
+    inode = f" {os.major(st.st_dev):02x}:{os.minor(st.st_dev):02x}:{st.st_ino} "
+    with open("/proc/locks", encoding="ascii") as file:
+        return sum("->" in line and inode in line for line in file)
+
+
+def wait_for_lock_waiters(path, count, timeout_s=20):
+    """Nothing can be waited on that says so."""
+    deadline = time.monotonic() + timeout_s
+    while lock_waiters(path) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{lock_waiters(path)} wait for a lock on {path}, not {count}")
+        time.sleep(0.002)
 
 
 def wait_readable(timeout_s, *fds):

@@ -194,6 +194,15 @@ def like_the_kernels_tmpfs(script):
     return _named_after(script, test)
 
 
+def like_the_kernels_tmpfs_on_any_transport(script):
+    """The same of what no transport has a part in."""
+
+    def test(tmpfs_planes):
+        compare(tmpfs_planes.dir, tmpfs_planes.oracle, script)
+
+    return _named_after(script, test)
+
+
 def like_the_kernels_tmpfs_in_each_mode(script):
     """The same, also where each write comes to the program."""
 
