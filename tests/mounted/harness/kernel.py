@@ -32,6 +32,7 @@ STATX_BTIME = 0x800
 XATTR_SIZE_MAX = 65536
 CAP_SYS_ADMIN = 21
 IN_MODIFY = 2
+IN_ALL_EVENTS = 0xFFF
 
 _SYS_FSCONFIG = 431
 _SYS_FSPICK = 433
@@ -183,6 +184,57 @@ def drop_names(root):
         _check(_libc.syscall(_SYS_FSCONFIG, at, _FSCONFIG_CMD_RECONFIGURE, None, None, 0), root)
     finally:
         os.close(at)
+
+
+class Events:
+    """What inotify(7) tells of files, in order: (path as it was added, names of the event, name in the directory)."""
+
+    _NAMES = ["ACCESS", "MODIFY", "ATTRIB", "CLOSE_WRITE", "CLOSE_NOWRITE", "OPEN", "MOVED_FROM", "MOVED_TO", "CREATE"]
+    _NAMES += ["DELETE", "DELETE_SELF", "MOVE_SELF", "", "UNMOUNT", "Q_OVERFLOW", "IGNORED"]
+    _IS_DIR = 0x40000000
+
+    def __init__(self):
+        self._fd = _check(_libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+        self._paths = {}
+        self._cookies = []
+
+    def add(self, *paths, mask=IN_ALL_EVENTS):
+        for path in paths:
+            self._paths[_check(_libc.inotify_add_watch(self._fd, _bytes(path), mask), path)] = path
+
+    def read(self, last=None, timeout_s=20):
+        """What happened since the last call; @last: waits until an event of this name is among it."""
+        seen = []
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                seen += self._unpack(os.read(self._fd, 65536))
+            except BlockingIOError:
+                pass
+            if last is None or any(last in names for _, names, *_ in seen):
+                return seen
+            if not wait_readable(deadline - time.monotonic(), self._fd):
+                raise TimeoutError(f"no event {last}, but {seen}")
+
+    def _unpack(self, data):
+        at = 0
+        while at < len(data):
+            watch, mask, cookie, length = struct.unpack_from("=iIII", data, at)
+            name = data[at + 16 : at + 16 + length].rstrip(b"\0")
+            names = [text for bit, text in enumerate(self._NAMES) if mask & 1 << bit]
+            names += ["ISDIR"] if mask & self._IS_DIR else []
+            # What belongs together has the same number, which of itself says nothing.
+            if cookie and cookie not in self._cookies:
+                self._cookies.append(cookie)
+            moved = [f"move {self._cookies.index(cookie)}"] if cookie else []
+            yield self._paths[watch], " ".join(names), os.fsdecode(name), *moved
+            at += 16 + length
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        os.close(self._fd)
 
 
 class FileWatch:
