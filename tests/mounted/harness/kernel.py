@@ -15,7 +15,9 @@ MS_PRIVATE = 0x40000
 MNT_FORCE = 1
 MNT_DETACH = 2
 CLONE_NEWNS = 0x20000
+CLONE_NEWUSER = 0x10000000
 PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
@@ -79,6 +81,15 @@ def become_subreaper():
 def die_with_parent(number):
     """Signal @number comes when the parent ends."""
     _check(_libc.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0))
+
+
+def user_namespace():
+    """From here on, we are root in a user namespace of our own, with mounts of our own."""
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(CLONE_NEWUSER | CLONE_NEWNS)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {uid} 1"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
 
 def private_mounts():
@@ -158,6 +169,11 @@ def drop_capability(number):
     for part in (0, 1):  # effective and permitted
         sets[number // 32 * 3 + part] &= ~(1 << number % 32)
     _check(_libc.capset(header, sets))
+
+
+def drop_capability_for_good(number):
+    """No program that we start has the capability, even as root."""
+    _check(_libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0))
 
 
 def name_to_handle(path):
