@@ -528,3 +528,25 @@ def test_fallocate_changes_the_times(t):
     t.moved(("f",), fallocate, fd, PUNCH, 0, PAGE)
     t.moved(("f",), os.close, fd)
     t.stat("f")
+
+
+@pytest.mark.parametrize("keep", [0, kernel.FALLOC_FL_KEEP_SIZE], ids=["grow", "keep_size"])
+def test_a_range_of_zeros_is_allocated(each_tmpfs, keep):
+    """More than the kernel's tmpfs can."""
+    path = each_tmpfs.path("f")
+    mode = kernel.FALLOC_FL_ZERO_RANGE | keep
+    data = bytearray(pattern(10 * PAGE))
+    with open(path, "w+b", buffering=0) as file:
+        file.write(data)
+        with mmap.mmap(file.fileno(), len(data)) as mapped:
+            mapped[2 * PAGE : 2 * PAGE + 5] = data[2 * PAGE : 2 * PAGE + 5] = b"dirty"
+            for off, size in ((2 * PAGE + 3, 100), (4 * PAGE - 1, PAGE + 2), (8 * PAGE, 6 * PAGE), (20 * PAGE, 10)):
+                kernel.fallocate(file.fileno(), mode, off, size)
+                data[off : off + size] = bytes(max(0, min(size, len(data) - off)))
+                if not keep:
+                    data.extend(bytes(max(0, off + size - len(data))))
+                assert mapped[:] == data[: len(mapped)]
+                assert os.pread(file.fileno(), MIB, 0) == data
+    with open(path, "rb") as file:
+        assert file.read() == data
+    assert pages(path) == 10 + 4 + 1
