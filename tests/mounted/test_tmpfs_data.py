@@ -3,11 +3,15 @@
 
 import contextlib
 import errno
+import faulthandler
 import fcntl
 import mmap
 import os
 import random
+import resource
+import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -274,7 +278,7 @@ def test_a_descriptor_becomes_direct_and_back(t):
     t.read("f")
 
 
-# --- Appending --------------------------------------------------------------------------------
+# --- Writing in other ways --------------------------------------------------------------------
 
 
 @pytest.mark.concurrent
@@ -312,7 +316,105 @@ def test_appending_by_many_loses_nothing(each_tmpfs, how):
     assert seen == {who: count for who in writers}
 
 
+@like_the_kernels_tmpfs_in_each_mode
+def test_one_write_appends_or_is_in_sync(t):
+    t.write("f", b"0123456789" * 1000)
+    fd, appender = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR | os.O_APPEND)
+    t(os.pwritev, fd, [b"appended"], 3, os.RWF_APPEND)
+    t(os.pwritev, fd, [b"dsync"], 5, os.RWF_DSYNC)
+    t(os.pwritev, fd, [b"sync"], 15, os.RWF_SYNC)
+    t(os.pwrite, appender, b"end", 0)
+    t(os.pwritev, fd, [b"appended", b" again"], 3, os.RWF_APPEND)
+    t.fstat(fd)
+    t.close(fd)
+    t.close(appender)
+    assert t.read("f")[-25:] == b"appendedendappended again"
+
+
+@like_the_kernels_tmpfs_in_each_mode
+def test_the_limit_of_a_process_on_sizes(t):
+    t.write("source", b"x" * 100)
+
+    def limited(t):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        for path, flags in (("f", 0), ("append", os.O_APPEND), ("direct", os.O_DIRECT)):
+            fd = t.open(path, os.O_RDWR | os.O_CREAT | flags)
+            assert t(os.pwrite, fd, b"x" * 20_000, 0) == 10_000
+            t.refused(errno.EFBIG, os.pwrite, fd, b"x", 10_000)
+            t(os.pwrite, fd, b"y" * 10, 9995)
+            t.refused(errno.EFBIG, os.ftruncate, fd, 10_001)
+            t.refused(errno.EFBIG, os.truncate, path, 20_000)
+            t(kernel.fallocate, fd, 0, 0, 20_000)
+            t.fstat(fd)
+            t.close(fd)
+        source, target = t.open("source"), t.open("target", os.O_WRONLY | os.O_CREAT)
+        assert t(os.copy_file_range, source, target, 10, 0, 9995) == 5
+        t.refused(errno.EFBIG, os.copy_file_range, source, target, 10, 0, 10_000)
+
+    t.as_user(0, limited)
+    for path in ("f", "append", "direct", "target"):
+        t.stat(path)
+        t.read(path)
+
+
+@like_the_kernels_tmpfs_in_each_mode
+def test_bytes_go_through_a_pipe(t):
+    """splice(2) moves the kernel's pages instead of bytes."""
+    data = pattern(30_000)
+    t.write("f", data)
+    reader, writer = os.pipe()
+    source, target = t.open("f", os.O_RDWR), t.open("g", os.O_RDWR | os.O_CREAT)
+    for off in (0, 100, 5000, 29_000, 30_000):
+        n = os.splice(source, writer, 20_000, offset_src=off)
+        t.note("spliced", n)
+        done = 0
+        while done < n:
+            done += os.splice(reader, target, n - done, offset_dst=off + done)
+        assert os.pread(target, n, off) == data[off : off + n]
+        t.fstat(target)
+    for fd in (source, target, reader, writer):
+        os.close(fd)
+    t.read("g")
+
+
+@like_the_kernels_tmpfs_in_each_mode
+def test_a_program_that_runs_is_not_written(t):
+    shutil.copy("/bin/sleep", "sleep")
+
+    def start(seconds):
+        with subprocess.Popen([os.path.abspath("sleep"), seconds]) as process:
+            if seconds != "0":
+                t.refused(errno.ETXTBSY, os.open, "sleep", os.O_WRONLY)
+                t.refused(errno.ETXTBSY, os.truncate, "sleep", 0)
+                process.kill()
+            return process.wait(20)
+
+    fd = t.open("sleep", os.O_RDWR)
+    t.refused(errno.ETXTBSY, start, "0")
+    t.close(fd)
+    assert t(start, "0") == 0
+    assert t(start, "1000") == -signal.SIGKILL
+    t.close(t.open("sleep", os.O_RDWR))
+
+
 # --- Maps -------------------------------------------------------------------------------------
+
+
+def end_of(function):
+    """How a process ends that calls @function: with its result, an errno, or by a signal (negative)."""
+    pid = os.fork()
+    if pid == 0:
+        faulthandler.disable()
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+        status = 255
+        try:
+            status = function()
+        except OSError as err:
+            status = err.errno
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @like_the_kernels_tmpfs_in_each_mode
@@ -371,11 +473,7 @@ def test_maps_of_files_that_change_their_size(t):
 
     def ends_by(off):
         """How a process ends that looks at the map."""
-        pid = os.fork()
-        if pid == 0:
-            signal.signal(signal.SIGBUS, signal.SIG_DFL)
-            os._exit(mapped[off])
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return end_of(lambda: mapped[off])
 
     assert t(ends_by, PAGE + 99) == ord("x")
     assert t(ends_by, 2 * PAGE) == -signal.SIGBUS
@@ -416,6 +514,28 @@ def test_maps_of_files_whose_name_is_gone(t):
     old.close()
     new.close()
     t.read("f")
+
+
+def test_a_map_past_the_size(limited):
+    """The process ends, as on the kernel's tmpfs, or hears of it where the bytes are written back."""
+    path = limited("size=1m")
+
+    def write():
+        with open(path + "/f", "w+b") as file:
+            file.truncate(4 * MIB)
+            with mmap.mmap(file.fileno(), 4 * MIB) as mapped:
+                for off in range(0, 4 * MIB, PAGE):
+                    mapped[off] = 1
+                mapped.flush()
+        return 0
+
+    assert end_of(write) == (-signal.SIGBUS if limited.data == "kernel" else errno.ENOSPC)
+    assert os.stat(path + "/f").st_size == 4 * MIB
+    assert os.stat(path + "/f").st_blocks * 512 <= MIB
+    os.unlink(path + "/f")
+    with open(path + "/g", "wb", buffering=0) as file:
+        assert file.write(b"x" * (MIB - 100_000)) == MIB - 100_000
+        os.fsync(file.fileno())
 
 
 # --- Holes and what is allocated --------------------------------------------------------------
