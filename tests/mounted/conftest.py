@@ -328,8 +328,14 @@ def each_tmpfs(request, many):
 
 
 @pytest.fixture(params=TMPFS, ids=repr)
-def tmpfs_planes(request, uring_switch):
+def tmpfs_once(request, uring_switch):
     """As tmpfs, for what the kernel does by itself, so that the transport does not matter."""
+    yield from _place(request, request.param, transport_named("dev_fuse-many", uring_switch))
+
+
+@pytest.fixture(params=(*TMPFS, TMPFS_EXACT), ids=repr)
+def each_tmpfs_once(request, uring_switch):
+    """As each_tmpfs, where the transport does not matter."""
     yield from _place(request, request.param, transport_named("dev_fuse-many", uring_switch))
 
 

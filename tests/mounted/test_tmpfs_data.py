@@ -18,7 +18,11 @@ import pytest
 from conftest import needs_root
 from harness import kernel
 from harness.children import Child
-from harness.script import like_the_kernels_tmpfs, like_the_kernels_tmpfs_in_each_mode
+from harness.script import (
+    like_the_kernels_tmpfs_in_each_mode,
+    like_the_kernels_tmpfs_in_each_mode_once,
+    like_the_kernels_tmpfs_once,
+)
 
 pytestmark = needs_root
 
@@ -127,7 +131,7 @@ def test_a_copy_has_what_was_written_last(t):
     t.read("to")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_tmpfs_once
 def test_copies_that_are_refused(t):
     t.write("f", b"content")
     t.write("g", b"content")
@@ -147,7 +151,7 @@ def test_copies_that_are_refused(t):
     t.stat("g")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_a_copy_changes_the_times_of_the_target(t):
     t.write("from", b"content")
     t.write("to", b"another")
@@ -262,7 +266,7 @@ def test_direct_io_needs_no_alignment(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_a_descriptor_becomes_direct_and_back(t):
     t.write("f", b"start")
     fd = t.open("f", os.O_RDWR | os.O_APPEND)
@@ -316,7 +320,7 @@ def test_appending_by_many_loses_nothing(each_tmpfs, how):
     assert seen == {who: count for who in writers}
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_one_write_appends_or_is_in_sync(t):
     t.write("f", b"0123456789" * 1000)
     fd, appender = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR | os.O_APPEND)
@@ -331,7 +335,7 @@ def test_one_write_appends_or_is_in_sync(t):
     assert t.read("f")[-25:] == b"appendedendappended again"
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_the_limit_of_a_process_on_sizes(t):
     t.write("source", b"x" * 100)
 
@@ -378,7 +382,7 @@ def test_bytes_go_through_a_pipe(t):
     t.read("g")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_a_program_that_runs_is_not_written(t):
     shutil.copy("/bin/sleep", "sleep")
 
@@ -462,7 +466,7 @@ def test_what_a_map_wrote_outlives_the_kernels_caches(each_tmpfs):
             assert file.read() == data
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_maps_of_files_that_change_their_size(t):
     t.write("f", b"x" * 3 * PAGE)
     fd = t.open("f", os.O_RDWR)
@@ -490,7 +494,7 @@ def test_maps_of_files_that_change_their_size(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_maps_of_files_whose_name_is_gone(t):
     """Removed, and replaced by another that has a map as well."""
     t.write("f", b"old" + b"." * 2 * PAGE)
@@ -546,7 +550,7 @@ def pages(path):
     return -(-os.stat(path).st_blocks // 8)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_blocks_of_sparse_files(t):
     """Past 4 GiB, too: what was never written costs nothing.  The count is right once the file is closed."""
 
@@ -575,7 +579,7 @@ def fallocate(fd, mode, off, size):
     kernel.fallocate(fd, mode, off, size)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_fallocate(t):
     keep = kernel.FALLOC_FL_KEEP_SIZE
 
@@ -600,7 +604,7 @@ def test_fallocate(t):
     t(pages, "f")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_tmpfs_once
 def test_fallocate_that_is_refused(t):
     t.write("f", b"content")
     fd, reader = t.open("f", os.O_RDWR), t.open("f")
@@ -621,7 +625,7 @@ def test_fallocate_that_is_refused(t):
     t.stat("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_holes_are_punched_under_those_who_have_the_file(t):
     t.write("f", b"x" * 6 * PAGE)
     fd, other = t.open("f", os.O_RDWR), t.open("f")
@@ -640,7 +644,7 @@ def test_holes_are_punched_under_those_who_have_the_file(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_tmpfs_in_each_mode_once
 def test_fallocate_changes_the_times(t):
     t.write("f", b"x" * 3 * PAGE)
     fd = t.open("f", os.O_RDWR)
@@ -651,9 +655,9 @@ def test_fallocate_changes_the_times(t):
 
 
 @pytest.mark.parametrize("keep", [0, kernel.FALLOC_FL_KEEP_SIZE], ids=["grow", "keep_size"])
-def test_a_range_of_zeros_is_allocated(each_tmpfs, keep):
+def test_a_range_of_zeros_is_allocated(each_tmpfs_once, keep):
     """More than the kernel's tmpfs can."""
-    path = each_tmpfs.path("f")
+    path = each_tmpfs_once.path("f")
     mode = kernel.FALLOC_FL_ZERO_RANGE | keep
     data = bytearray(pattern(10 * PAGE))
     with open(path, "w+b", buffering=0) as file:

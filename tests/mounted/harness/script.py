@@ -194,11 +194,11 @@ def like_the_kernels_tmpfs(script):
     return _named_after(script, test)
 
 
-def like_the_kernels_tmpfs_on_any_transport(script):
+def like_the_kernels_tmpfs_once(script):
     """The same of what no transport has a part in."""
 
-    def test(tmpfs_planes):
-        compare(tmpfs_planes.dir, tmpfs_planes.oracle, script)
+    def test(tmpfs_once):
+        compare(tmpfs_once.dir, tmpfs_once.oracle, script)
 
     return _named_after(script, test)
 
@@ -208,6 +208,15 @@ def like_the_kernels_tmpfs_in_each_mode(script):
 
     def test(each_tmpfs):
         compare(each_tmpfs.dir, each_tmpfs.oracle, script)
+
+    return _named_after(script, test)
+
+
+def like_the_kernels_tmpfs_in_each_mode_once(script):
+    """The same of what no transport has a part in."""
+
+    def test(each_tmpfs_once):
+        compare(each_tmpfs_once.dir, each_tmpfs_once.oracle, script)
 
     return _named_after(script, test)
 
