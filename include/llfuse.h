@@ -629,7 +629,8 @@ struct llfuse_session *llfuse_request_session(const struct llfuse_request *req);
  */
 
 /** Drops attributes and the cached data from @off, @len bytes; @len 0: to the end;
- * @off negative: the attributes only, which waits for nothing and may be done in any handler. */
+ * @off negative: the attributes only.  Those, and the listing of a directory, wait for nothing and may be dropped in any
+ * handler. */
 int llfuse_notify_inval_inode(struct llfuse_session *session, uint64_t ino, off_t off, off_t len);
 
 /** Forgets the name: the next use asks lookup. */

@@ -151,6 +151,7 @@ static void ll_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 	ll_opens_remove(call.session, ino, ll_file_from_fuse(&file, info), false);
 	if (call.session->ops.release)
 		err = call.session->ops.release(&call.req, ino, &file);
+	ll_close_backings(call.session, req);
 	ll_call_end(&call, err);
 	ll_reply_status(&call, err);
 }

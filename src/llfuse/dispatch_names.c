@@ -24,6 +24,7 @@ static void forget_all(fuse_req_t req, size_t n, const struct llfuse_forget *for
 	if (!ll_call_begin(&call, req, LLFUSE_OP_FORGET))
 		return;
 	call.session->ops.forget(&call.req, n, forgets);
+	ll_close_backings(call.session, req);
 	ll_call_end(&call, false);
 	fuse_reply_none(req);
 }

@@ -173,6 +173,8 @@ void ll_io_modes_done(struct io_mode_table *table);
 int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, const struct llfuse_file *file);
 /* @req NULL: it has been answered already, and libfuse cannot use it any more. */
 void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino);
+/* Closes what llfuse_backing_close() could not, for want of a request.  After a handler that may have freed files. */
+void ll_close_backings(struct llfuse_session *session, fuse_req_t req);
 
 /* opens.c */
 void ll_opens_init(struct open_table *table);

@@ -205,6 +205,17 @@ int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino
 	return backing_id;
 }
 
+void ll_close_backings(struct llfuse_session *session, fuse_req_t req)
+{
+	struct io_mode_table *table = &session->io_modes;
+
+	if (!is_passthrough_on(session))
+		return;
+	pthread_mutex_lock(&table->lock);
+	close_orphans_locked(table, req);
+	pthread_mutex_unlock(&table->lock);
+}
+
 void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino)
 {
 	struct io_mode_table *table = &session->io_modes;
