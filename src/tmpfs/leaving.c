@@ -20,11 +20,12 @@ static void subtract(struct leaving_amount *from, const struct leaving_amount *a
 	from->inodes -= amount->inodes;
 }
 
-bool leaving_add(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount)
+bool leaving_add(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount,
+		 const struct leaving_limit *limit)
 {
-	uint64_t before = leaving->all.memory + leaving->all.share, more = amount->memory + amount->share;
+	uint64_t bytes = leaving->all.memory + leaving->all.share + amount->memory + amount->share;
 
-	if (more > LEAVING_MAX - before)
+	if (bytes > limit->bytes || leaving->all.inodes + amount->inodes > limit->inodes)
 		return false;
 	leaving->places[second % PLACES].second = second;
 	add(&leaving->places[second % PLACES].amount, amount);

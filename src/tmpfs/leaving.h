@@ -35,9 +35,16 @@ struct leaving {
 	struct leaving_amount all;
 };
 
+/* What may be about to go at most. */
+struct leaving_limit {
+	uint64_t bytes;
+	uint64_t inodes;
+};
+
 /* Something is about to go in @second.  Returns false, and it is not, if that is too much.  leaving_expire()
  * has been called for this second. */
-bool leaving_add(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount);
+bool leaving_add(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount,
+		 const struct leaving_limit *limit);
 
 /* What began to leave in @second has gone, or stays.  Returns false if it counts again already. */
 bool leaving_remove(struct leaving *leaving, uint32_t second, const struct leaving_amount *amount);

@@ -265,13 +265,18 @@ static void expire_locked(struct mem *mem, uint32_t now)
 
 uint32_t mem_leave(struct mem *mem, const struct mem_cost *cost)
 {
+	/* So much at most is then taken beyond the limits, for a moment: as much again. */
+	const struct leaving_limit limit = {
+		.bytes = mem_max(mem) < LEAVING_MAX ? mem_max(mem) : LEAVING_MAX,
+		.inodes = atomic_load(&mem->inodes_max),
+	};
 	const struct leaving_amount amount = amount_of(cost);
 	uint32_t now;
 
 	pthread_mutex_lock(&mem->lock);
 	now = now_s(); /* here, so that it does not run backwards */
 	expire_locked(mem, now);
-	if (leaving_add(&mem->leaving, now, &amount)) {
+	if (leaving_add(&mem->leaving, now, &amount, &limit)) {
 		atomic_fetch_sub(&mem->used, amount.memory);
 		atomic_fetch_sub(&mem->inodes, 1);
 		atomic_store_explicit(&mem->leaving_since, now, memory_order_relaxed);

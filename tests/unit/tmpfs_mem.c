@@ -297,15 +297,21 @@ static void all_of_the_size_can_go_back_to_the_share(void **state)
 	mem_done(&mem);
 }
 
+static bool leave(struct leaving *leaving, uint32_t second, uint64_t memory)
+{
+	return leaving_add(leaving, second, &(struct leaving_amount){.memory = memory, .inodes = 1},
+			   &(struct leaving_limit){.bytes = 10000, .inodes = 5});
+}
+
 static void what_does_not_go_counts_again(void **state)
 {
 	struct leaving leaving = {0};
 	struct leaving_amount back;
 
 	(void)state;
-	assert_true(leaving_add(&leaving, 100, &(struct leaving_amount){.memory = 5000, .inodes = 1}));
-	assert_true(leaving_add(&leaving, 100, &(struct leaving_amount){.memory = 1000, .inodes = 1}));
-	assert_true(leaving_add(&leaving, 101, &(struct leaving_amount){.memory = 70, .inodes = 1}));
+	assert_true(leave(&leaving, 100, 5000));
+	assert_true(leave(&leaving, 100, 1000));
+	assert_true(leave(&leaving, 101, 70));
 	assert_true(leaving_remove(&leaving, 100, &(struct leaving_amount){.memory = 1000, .inodes = 1}));
 	leaving_expire(&leaving, 102, &back);
 	assert_int_equal(back.memory, 0);
@@ -313,9 +319,7 @@ static void what_does_not_go_counts_again(void **state)
 	assert_int_equal(back.memory, 5000);
 	assert_int_equal(back.inodes, 1);
 	assert_false(leaving_remove(&leaving, 100, &(struct leaving_amount){.memory = 5000, .inodes = 1}));
-	assert_true(leaving_add(
-		&leaving, 103,
-		&(struct leaving_amount){.memory = 9, .inodes = 1})); /* in the place of the one that was moved out */
+	assert_true(leave(&leaving, 103, 9)); /* in the place of the one that was moved out */
 	assert_false(leaving_remove(&leaving, 100, &(struct leaving_amount){.memory = 5000, .inodes = 1}));
 	assert_true(leaving_remove(&leaving, 101, &(struct leaving_amount){.memory = 70, .inodes = 1}));
 	assert_false(leaving_remove(&leaving, 101, &(struct leaving_amount){.memory = 70, .inodes = 1}));
@@ -329,12 +333,16 @@ static void no_more_leaves_than_is_allowed(void **state)
 	struct leaving leaving = {0};
 
 	(void)state;
-	assert_false(leaving_add(&leaving, 5, &(struct leaving_amount){.memory = LEAVING_MAX + 1, .inodes = 1}));
-	assert_true(leaving_add(&leaving, 5, &(struct leaving_amount){.memory = LEAVING_MAX - 10, .inodes = 1}));
-	assert_false(leaving_add(&leaving, 6, &(struct leaving_amount){.memory = 11, .inodes = 1}));
-	assert_true(leaving_add(&leaving, 6, &(struct leaving_amount){.memory = 10, .inodes = 1}));
-	assert_true(leaving_remove(&leaving, 5, &(struct leaving_amount){.memory = LEAVING_MAX - 10, .inodes = 1}));
-	assert_true(leaving_add(&leaving, 6, &(struct leaving_amount){.memory = 11, .inodes = 1}));
+	assert_false(leave(&leaving, 5, 10001));
+	assert_true(leave(&leaving, 5, 9990));
+	assert_false(leave(&leaving, 6, 11));
+	assert_true(leave(&leaving, 6, 10));
+	assert_true(leaving_remove(&leaving, 5, &(struct leaving_amount){.memory = 9990, .inodes = 1}));
+	assert_true(leave(&leaving, 6, 11));
+	assert_true(leave(&leaving, 6, 0));
+	assert_true(leave(&leaving, 6, 0));
+	assert_true(leave(&leaving, 6, 0));
+	assert_false(leave(&leaving, 6, 0));
 }
 
 /* ------------------------------------------------------------------------ */
