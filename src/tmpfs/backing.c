@@ -236,6 +236,19 @@ static struct cold rewarm_locked(struct backing_store *store, struct backing *ba
 	return (struct cold){.fd = -1};
 }
 
+static bool close_spare_locked(struct backing_store *store, struct cold *cold)
+{
+	struct backing *spare = store->spares;
+
+	while (spare && spare->fd < 0)
+		spare = spare->next;
+	if (!spare)
+		return false;
+	cold->fd = spare->fd;
+	spare->fd = -1;
+	return true;
+}
+
 /* Returns false if there was nothing to close. */
 static bool close_one(struct backing_store *store)
 {
@@ -245,11 +258,8 @@ static bool close_one(struct backing_store *store)
 	pthread_mutex_lock(&store->lock);
 	if (store->warm_last) {
 		cold = cool_locked(store, store->warm_last);
-	} else if (store->spares && store->spares->fd >= 0) {
-		cold.fd = store->spares->fd;
-		store->spares->fd = -1;
 	} else {
-		is_done = false;
+		is_done = close_spare_locked(store, &cold);
 	}
 	pthread_mutex_unlock(&store->lock);
 	close_cold(store, &cold);
@@ -561,13 +571,16 @@ static bool is_held_by_others(struct backing_store *store, struct backing *backi
 	return is_held;
 }
 
-bool backing_is_in_use(struct backing_store *store, struct backing *backing)
+bool backing_is_mapped(struct backing_store *store, struct backing *backing)
 {
-	if (backing->opens > 0)
-		return true;
 	if (backing->was_handed_out && !is_held_by_others(store, backing))
 		backing->was_handed_out = backing->was_writable = false;
 	return backing->was_handed_out;
+}
+
+bool backing_is_in_use(struct backing_store *store, struct backing *backing)
+{
+	return backing->opens > 0 || backing_is_mapped(store, backing);
 }
 
 int backing_stat(struct backing_store *store, struct backing *backing, struct stat *st)

@@ -63,7 +63,11 @@ uint64_t backing_store_used(const struct backing_store *store);
  * Returns 0, -ENOSPC, -ENOMEM, -ENFILE ... */
 int backing_new(struct backing_store *store, bool may_exceed, struct backing **made);
 
-/* Whether it is open, or the kernel still has it in use for somebody: a mapping lives on after the last close. */
+/* Whether the kernel may have it in use for somebody though nobody has it open: a mapping lives on after the last
+ * close.  The kernel has not opened it for anybody since then. */
+bool backing_is_mapped(struct backing_store *store, struct backing *backing);
+
+/* The same, or whether it is open. */
 bool backing_is_in_use(struct backing_store *store, struct backing *backing);
 
 /* Frees the bytes; keeps the file for another inode, or removes it. */

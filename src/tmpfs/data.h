@@ -95,7 +95,8 @@ struct data_ops {
 	/* What follows is for a plane whose bytes the kernel reads and writes by itself; else NULL. */
 
 	/* One open; @flags are of enum data_open_flags.  Returns a handle, > 0, by which the kernel does the I/O, or 0
-	 * where it goes through us; the first open decides that for all until the last close. */
+	 * where it goes through us; the first open decides that for all until the last close.  -EIO where it would
+	 * have to go through us and somebody has the file mapped. */
 	int (*open)(struct data_plane *plane, struct data *data, unsigned flags, void *request);
 	void (*close)(struct data_plane *plane, struct data *data, unsigned flags);
 	bool (*is_open)(const struct data *data);
@@ -110,8 +111,9 @@ struct data_ops {
 	/* Gives up what an empty file does not need, unless it is open. */
 	void (*tidy)(struct data_plane *plane, struct data *data);
 
-	/* The inode's times were set: what the kernel does follows from these. */
-	void (*set_times)(struct data_plane *plane, struct data *data, const struct timespec times[2]);
+	/* The inode's times were set: what the kernel does follows from these; they may be UTIME_NOW, and are then told
+	 * as in times[].  Returns false, with nothing done, if there is nothing that could have times. */
+	bool (*set_times)(struct data_plane *plane, struct data *data, struct timespec times[2]);
 
 	/* Whether a write that we do not see is to be told in is_setid_lost. */
 	void (*watch_setid)(struct data_plane *plane, struct data *data, bool is_on);
@@ -123,7 +125,7 @@ struct data_ops {
 enum data_open_flags {
 	DATA_OPEN_WRITER = 1 << 0, /* may write */
 	DATA_OPEN_NEW = 1 << 1, /* of a file that is just made: it may fail for want of room */
-	DATA_OPEN_OURS = 1 << 2, /* the first one: the I/O is to go through us */
+	DATA_OPEN_OURS = 1 << 2, /* the first one: the I/O is to go through us, if it can */
 };
 
 struct data_plane {

@@ -301,29 +301,46 @@ static ssize_t kernel_copy(struct data_plane *plane, const struct data *from, ui
 /* ------------------------------------------------------------------------ */
 /* Opens                                                                     */
 
+/* How this open goes, and all until the last of them is closed: a handle, 0 if it comes to us, or -errno.  What somebody
+ * has mapped cannot come to us: the pages that the kernel then keeps are not those of the mapping. */
+static int decide(struct backing_store *store, struct backing *backing, bool is_ours, void *request)
+{
+	int handle = 0;
+
+	if (!is_ours || backing_is_mapped(store, backing)) /* it takes time to ask */
+		handle = backing_register(store, backing, request);
+	if (handle <= 0 && backing_is_mapped(store, backing))
+		return handle < 0 ? handle : -EIO;
+	return handle > 0 ? handle : 0;
+}
+
 static int kernel_open(struct data_plane *plane, struct data *data, unsigned flags, void *request)
 {
+	struct backing_store *store = store_of(plane);
 	struct backing *backing;
-	int err, handle = 0;
+	int err, handle;
 
 	err = attach(plane, data, !(flags & DATA_OPEN_NEW));
 	if (err)
 		return err;
 	backing = data->backing;
-	backing_count_opens(store_of(plane), backing, 1);
+	backing_count_opens(store, backing, 1);
 	if (backing->opens == 1)
-		backing->is_handed_out = !(flags & DATA_OPEN_OURS);
-	if (backing->is_handed_out)
-		handle = backing_register(store_of(plane), backing, request);
-	if (backing->opens == 1 && handle <= 0)
-		backing->is_handed_out = false;
+		handle = decide(store, backing, flags & DATA_OPEN_OURS, request);
+	else
+		handle = backing->is_handed_out ? backing_register(store, backing, request) : 0;
+	if (handle < 0) {
+		backing_count_opens(store, backing, -1);
+		return handle;
+	}
+	backing->is_handed_out = handle > 0;
 	if (handle > 0)
 		backing->was_handed_out = true;
 	if (flags & DATA_OPEN_WRITER) {
 		backing->writers++;
 		backing->was_writable = backing->was_writable || handle > 0;
 	}
-	return handle > 0 ? handle : 0;
+	return handle;
 }
 
 /* That is no change of the file's: the time stamp of it is not to be taken for one. */
@@ -381,20 +398,25 @@ static bool kernel_is_changing(const struct data *data)
 	return data->backing && (data->backing->writers > 0 || data->backing->was_writable);
 }
 
-static void kernel_set_times(struct data_plane *plane, struct data *data, const struct timespec times[2])
+static bool kernel_set_times(struct data_plane *plane, struct data *data, struct timespec times[2])
 {
+	struct backing *backing = data->backing;
+	struct stat st;
 	int fd;
 
-	if (!data->backing)
-		return;
-	fd = backing_get(store_of(plane), data->backing);
+	if (!backing)
+		return false;
+	fd = backing_get(store_of(plane), backing);
 	if (fd < 0)
-		return; /* only what the kernel makes of relatime suffers */
+		return false; /* only what the kernel makes of relatime suffers */
 	(void)futimens(fd, times); /* our own file */
+	(void)fstat(fd, &st);
 	changed(data, fd);
-	backing_put(store_of(plane), data->backing);
-	data->backing->has_atime = true;
-	data->backing->look.atime = times[0];
+	backing_put(store_of(plane), backing);
+	times[0] = backing->look.atime = st.st_atim;
+	times[1] = st.st_mtim;
+	backing->has_atime = true;
+	return true;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -30,34 +30,19 @@ static unsigned data_flags(const struct inode *inode, unsigned flags) REQUIRES_S
 	return result;
 }
 
-static int truncate_locked(struct inode *inode, struct data_plane *plane, unsigned flags) REQUIRES(inode->lock)
-{
-	int err;
-
-	err = plane->ops->resize(plane, &inode->data, 0);
-	if (err)
-		return err;
-	inode_modified_locked(inode);
-	inode_drop_setid_locked(inode, plane, !(flags & FILE_OPEN_DROP_SETID), flags & FILE_OPEN_DROP_AS_STRANGER);
-	return 0;
-}
-
 static int open_locked(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
 		       struct file_opening *opening) REQUIRES(inode->lock)
 {
 	bool was_changing = data_is_changing(plane, &inode->data);
-	int handle, err = 0;
+	int handle;
 
 	inode_stay_locked(inode, plane);
 	inode_refresh_locked(inode, plane);
-	if (flags & FILE_OPEN_TRUNCATE)
-		err = truncate_locked(inode, plane, flags);
-	if (err)
-		return err;
 	handle = plane->ops->open(plane, &inode->data, data_flags(inode, flags), request);
 	if (handle < 0)
 		return handle;
 	opening->handle = handle;
+	inode_watch_setid_locked(inode, plane);
 	opening->is_ours = inode_drops_setid(inode);
 	opening->is_first_writer = (flags & FILE_OPEN_WRITER) && !was_changing;
 	return 0;

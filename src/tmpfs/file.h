@@ -21,9 +21,6 @@ enum file_write_flags {
 enum file_open_flags {
 	FILE_OPEN_WRITER = 1 << 0, /* may write */
 	FILE_OPEN_NEW = 1 << 1, /* just made */
-	FILE_OPEN_TRUNCATE = 1 << 2,
-	FILE_OPEN_DROP_SETID = 1 << 3, /* by the truncation */
-	FILE_OPEN_DROP_AS_STRANGER = 1 << 4,
 };
 
 /* How an open is to go on. */

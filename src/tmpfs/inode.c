@@ -8,9 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define PERMISSIONS 07777u
 #define DAY_S 86400
+/* Of the coarse clock, at the most. */
+#define TICK_NS 10000000
 /* What a directory's size grows by with each entry, as in the kernel's tmpfs. */
 #define ENTRY_SIZE 20
 
@@ -122,6 +125,17 @@ static void take_later(struct stamp *mine, const struct timespec *seen)
 		*mine = stamp;
 }
 
+/* Whether @a is later than @b by less than a tick: then we stamped it, by a finer clock than the one of @b. */
+static bool is_just_after(struct stamp a, const struct timespec *b)
+{
+	int64_t seconds = a.sec - b->tv_sec, by;
+
+	if (seconds < 0 || seconds > 1)
+		return false;
+	by = seconds * 1000000000 + a.nsec - b->tv_nsec;
+	return by > 0 && by < TICK_NS;
+}
+
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct data_look look;
@@ -135,7 +149,8 @@ void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 	if (look.was_read)
 		inode->atime = stamp_of(&look.atime);
 	if (look.was_written) {
-		inode->mtime = stamp_of(&look.mtime);
+		if (!is_just_after(inode->mtime, &look.mtime))
+			inode->mtime = stamp_of(&look.mtime);
 		/* We may have changed the mode since. */
 		take_later(&inode->ctime, &look.ctime);
 	}
@@ -156,17 +171,52 @@ static void rdlock_fresh(struct inode *inode, struct data_plane *plane) ACQUIRE_
 	small_rwlock_downgrade(&inode->lock);
 }
 
+/* The same, or false if the lock is not to be had at once. */
+static bool try_rdlock_fresh(struct inode *inode, struct data_plane *plane) NO_THREAD_SAFETY_ANALYSIS
+{
+	if (!small_rwlock_tryrdlock(&inode->lock))
+		return false;
+	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+		return true;
+	small_rwlock_rdunlock(&inode->lock);
+	if (!small_rwlock_trywrlock(&inode->lock))
+		return false;
+	inode_refresh_locked(inode, plane);
+	small_rwlock_downgrade(&inode->lock);
+	return true;
+}
+
+/*
+ * Whether the kernel cannot rely on the attributes that it is told.  When a file loses a name, the kernel counts one off
+ * the links that it knows; if it was told the new number just before, that is one too many, and only
+ * asking again mends it.
+ */
+static bool may_change(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+{
+	return inode->lost_name || (inode_is_regular(inode) && data_is_changing(plane, &inode->data));
+}
+
 bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
 {
-	bool is_changing;
+	bool may;
 
 	rdlock_fresh(inode, plane);
 	stat_locked(inode, plane, st);
 	if (btime)
 		*btime = timespec_of(inode->btime);
-	is_changing = inode_is_regular(inode) && data_is_changing(plane, &inode->data);
+	may = may_change(inode, plane);
 	small_rwlock_rdunlock(&inode->lock);
-	return is_changing;
+	return may;
+}
+
+bool inode_try_stat(struct inode *inode, struct data_plane *plane, struct stat *st, bool *may) NO_THREAD_SAFETY_ANALYSIS
+{
+	if (!try_rdlock_fresh(inode, plane))
+		return false;
+	stat_locked(inode, plane, st);
+	*may = may_change(inode, plane);
+	small_rwlock_rdunlock(&inode->lock);
+	return true;
 }
 
 bool inode_drops_setid(const struct inode *inode)
@@ -205,8 +255,10 @@ void inode_drop_setid_locked(struct inode *inode, struct data_plane *plane, bool
 		drop |= S_ISGID;
 	if (!is_privileged)
 		inode->permissions = (uint16_t)(inode->permissions & ~drop);
-	if (inode->has_capability)
-		(void)xattr_remove(&inode->xattrs, plane->mem, INODE_CAPABILITY); /* it is there */
+	if (!inode->has_capability)
+		return;
+	inode_stay_locked(inode, plane);
+	(void)xattr_remove(&inode->xattrs, plane->mem, INODE_CAPABILITY); /* it is there */
 	inode->has_capability = false;
 }
 
@@ -265,17 +317,35 @@ static void change_owner(struct inode *inode, struct data_plane *plane, const st
 	inode_drop_setid_locked(inode, plane, false, change->set & INODE_DROP_AS_STRANGER);
 }
 
+/* The file in which the bytes lie follows, and says what now is: it stamps by its own clock what is written next. */
+static void set_data_times(struct inode *inode, struct data_plane *plane, unsigned set) REQUIRES(inode->lock)
+{
+	static const struct timespec now = {.tv_nsec = UTIME_NOW};
+	struct timespec times[2] = {
+		set & INODE_ATIME_NOW ? now : timespec_of(inode->atime),
+		set & INODE_MTIME_NOW ? now : timespec_of(inode->mtime),
+	};
+
+	if (!plane->ops->set_times(plane, &inode->data, times))
+		return;
+	inode->atime = stamp_of(&times[0]);
+	inode->mtime = stamp_of(&times[1]);
+	if ((set & INODE_MTIME_NOW) && !(set & INODE_SET_CTIME))
+		inode->ctime = inode->mtime;
+}
+
 static void change_times(struct inode *inode, struct data_plane *plane, const struct inode_change *change)
 	REQUIRES(inode->lock)
 {
+	const struct stamp now = change_stamp(inode);
+
 	if (change->set & INODE_SET_ATIME)
-		inode->atime = stamp_of(&change->atime);
+		inode->atime = change->set & INODE_ATIME_NOW ? now : stamp_of(&change->atime);
 	if (change->set & INODE_SET_MTIME)
-		inode->mtime = stamp_of(&change->mtime);
-	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : change_stamp(inode);
+		inode->mtime = change->set & INODE_MTIME_NOW ? now : stamp_of(&change->mtime);
+	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : now;
 	if ((change->set & (INODE_SET_ATIME | INODE_SET_MTIME)) && inode_is_regular(inode) && plane->ops->set_times)
-		plane->ops->set_times(plane, &inode->data,
-				      (struct timespec[2]){timespec_of(inode->atime), timespec_of(inode->mtime)});
+		set_data_times(inode, plane, change->set);
 }
 
 /* A change of the size alone has stamped what it stamps. */
@@ -377,14 +447,14 @@ void inode_leave_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct mem_cost cost;
 
-	if (inode->is_leaving || inode->links > 0)
+	if (inode->has_left || inode->links > 0)
 		return;
 	inode_refresh_locked(inode, plane);
 	if (inode_is_regular(inode) && data_is_open(plane, &inode->data))
 		return;
 	cost = cost_of(inode, plane);
 	inode->left = mem_leave(plane->mem, &cost);
-	inode->is_leaving = inode->left != 0;
+	inode->is_leaving = inode->has_left = inode->left != 0;
 }
 
 void inode_leave(struct inode *inode, struct data_plane *plane)
@@ -456,6 +526,8 @@ void inode_links_changed(struct inode *inode, int by)
 		inode->links = 0;
 	else
 		inode->links += (uint32_t)by;
+	if (by < 0 && inode->links > 0)
+		inode->lost_name = true;
 	inode->ctime = change_stamp(inode);
 	small_rwlock_wrunlock(&inode->lock);
 }

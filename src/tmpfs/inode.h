@@ -57,6 +57,8 @@ struct inode {
 	bool unnamed : 1; /* made without a name, and has none yet */
 	bool starved : 1; /* what the kernel wrote back found no room: see file_lose() */
 	bool is_leaving : 1;
+	bool has_left : 1; /* once is enough: see inode_leave() */
+	bool lost_name : 1; /* one of several */
 	bool has_capability : 1; /* security.capability is among xattrs */
 	uint16_t permissions; /* the low 12 bits of st_mode */
 	uid_t uid;
@@ -85,6 +87,8 @@ enum inode_set {
 	INODE_SIZE_OF_OPEN = 1 << 7, /* INODE_SET_SIZE is by way of a descriptor: ftruncate(2) */
 	INODE_DROP_SETID = 1 << 8, /* the caller may not keep setuid and setgid */
 	INODE_DROP_AS_STRANGER = 1 << 9, /* and is not of the file's group */
+	INODE_ATIME_NOW = 1 << 10, /* INODE_SET_ATIME is to the time of the change */
+	INODE_MTIME_NOW = 1 << 11,
 };
 
 struct inode_change {
@@ -124,6 +128,9 @@ static inline mode_t inode_type(const struct inode *inode)
 /* The attributes; @btime may be NULL.  Returns whether they may change without our seeing it. */
 bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime);
 
+/* The same without waiting for anybody.  Returns false if somebody changes the inode just now. */
+bool inode_try_stat(struct inode *inode, struct data_plane *plane, struct stat *st, bool *may_change);
+
 /* Takes over what happened to the bytes without us. */
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 
@@ -142,7 +149,7 @@ void inode_links_changed(struct inode *inode, int by);
 bool inode_has_name(struct inode *inode);
 
 /* If the last name was removed, and nobody is known to use the inode, it is about to go: what it costs does
- * not count for a moment.  It stays after all when its bytes change. */
+ * not count for a moment.  It stays after all when its bytes change, and for good. */
 void inode_leave(struct inode *inode, struct data_plane *plane);
 void inode_leave_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 void inode_stay_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);

@@ -4,7 +4,6 @@
 
 #include <limits.h>
 #include <linux/futex.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -59,6 +58,17 @@ void small_rwlock_rdlock(struct small_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
 	}
 }
 
+bool small_rwlock_tryrdlock(struct small_rwlock *lock)
+{
+	uint32_t state = atomic_load_explicit(&lock->state, memory_order_relaxed);
+
+	while (!reader_must_wait(state))
+		if (atomic_compare_exchange_weak_explicit(&lock->state, &state, state + 1, memory_order_acquire,
+							  memory_order_relaxed))
+			return true;
+	return false;
+}
+
 void small_rwlock_rdunlock(struct small_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
 {
 	uint32_t before = atomic_fetch_sub_explicit(&lock->state, 1, memory_order_release);
@@ -83,6 +93,14 @@ void small_rwlock_wrlock(struct small_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
 			return;
 		}
 	}
+}
+
+bool small_rwlock_trywrlock(struct small_rwlock *lock)
+{
+	uint32_t free = 0;
+
+	return atomic_compare_exchange_strong_explicit(&lock->state, &free, WRITER, memory_order_acquire,
+						       memory_order_relaxed);
 }
 
 void small_rwlock_wrunlock(struct small_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS

@@ -10,6 +10,7 @@
 #define TMPFS_LOCK_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #if defined(__clang__)
@@ -34,6 +35,9 @@ void small_rwlock_init(struct small_rwlock *lock);
 void small_rwlock_rdlock(struct small_rwlock *lock) ACQUIRE_SHARED(lock);
 void small_rwlock_rdunlock(struct small_rwlock *lock) RELEASE_SHARED(lock);
 void small_rwlock_wrlock(struct small_rwlock *lock) ACQUIRE(lock);
+/* Both return false instead of waiting. */
+bool small_rwlock_tryrdlock(struct small_rwlock *lock);
+bool small_rwlock_trywrlock(struct small_rwlock *lock);
 void small_rwlock_wrunlock(struct small_rwlock *lock) RELEASE(lock);
 
 /* From writing to reading, with no other writer in between. */

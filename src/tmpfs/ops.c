@@ -43,6 +43,9 @@ static int try_kernel_plane(struct tmpfs *fs, const struct llfuse_conn *conn)
 static void use_kernel_plane(struct llfuse_conn *conn)
 {
 	conn->want |= LLFUSE_CAP_PASSTHROUGH;
+	/* A write that the kernel does by itself may wait for its caller's memory as long as that likes, and a truncation
+	 * of the same backing file waits for it: in the kernel, not here, if it comes as setattr. */
+	conn->want &= ~(uint32_t)LLFUSE_CAP_ATOMIC_O_TRUNC;
 	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: kernel (passthrough to a private tmpfs)");
 }
 
@@ -108,15 +111,31 @@ bool drops_setid(const struct llfuse_request *req, struct inode *inode)
 
 /* ------------------------------------------------------------------------ */
 
-void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
+static void fill_around(const struct tree *tree, const struct inode *inode, bool may_change, struct llfuse_entry *entry)
 {
 	entry->ino = inode->number;
 	entry->generation = tree->generation;
 	entry->entry_timeout_s = LLFUSE_FOREVER_S;
-	entry->attr_timeout_s = LLFUSE_FOREVER_S;
-	/* A file that somebody may write to without our seeing it. */
-	if (inode_stat(inode, tree->plane, &entry->attr, NULL))
-		entry->attr_timeout_s = 0;
+	entry->attr_timeout_s = may_change ? 0 : LLFUSE_FOREVER_S;
+}
+
+void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
+{
+	fill_around(tree, inode, inode_stat(inode, tree->plane, &entry->attr, NULL), entry);
+}
+
+void fill_listed_entry(struct tree *tree, struct inode *inode, bool wants_attr, struct llfuse_entry *entry)
+{
+	bool may_change;
+
+	if (wants_attr && inode_try_stat(inode, tree->plane, &entry->attr, &may_change)) {
+		fill_around(tree, inode, may_change, entry);
+		return;
+	}
+	memset(entry, 0, sizeof(*entry));
+	entry->ino = wants_attr ? 0 : inode->number;
+	entry->attr.st_ino = inode->number;
+	entry->attr.st_mode = inode_type(inode);
 }
 
 /*

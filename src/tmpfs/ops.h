@@ -61,6 +61,10 @@ bool drops_setid(const struct llfuse_request *req, struct inode *inode);
 /* What the kernel is told of @inode. */
 void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
 
+/* The same for a listing, during which the tree is locked: without attributes if @inode is busy, or they are not
+ * wanted. */
+void fill_listed_entry(struct tree *tree, struct inode *inode, bool wants_attr, struct llfuse_entry *entry);
+
 /* The parts of tmpfs_ops. */
 
 /* ops_names.c */

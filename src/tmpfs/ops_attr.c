@@ -29,10 +29,11 @@ static unsigned set_of(unsigned fields)
 	static const struct {
 		unsigned field, set;
 	} map[] = {
-		{LLFUSE_SET_MODE, INODE_SET_MODE},   {LLFUSE_SET_UID, INODE_SET_UID},
-		{LLFUSE_SET_GID, INODE_SET_GID},     {LLFUSE_SET_SIZE, INODE_SET_SIZE},
-		{LLFUSE_SET_ATIME, INODE_SET_ATIME}, {LLFUSE_SET_MTIME, INODE_SET_MTIME},
-		{LLFUSE_SET_CTIME, INODE_SET_CTIME}, {LLFUSE_SET_KILL_SUIDGID, INODE_DROP_SETID},
+		{LLFUSE_SET_MODE, INODE_SET_MODE},       {LLFUSE_SET_UID, INODE_SET_UID},
+		{LLFUSE_SET_GID, INODE_SET_GID},         {LLFUSE_SET_SIZE, INODE_SET_SIZE},
+		{LLFUSE_SET_ATIME, INODE_SET_ATIME},     {LLFUSE_SET_MTIME, INODE_SET_MTIME},
+		{LLFUSE_SET_CTIME, INODE_SET_CTIME},     {LLFUSE_SET_KILL_SUIDGID, INODE_DROP_SETID},
+		{LLFUSE_SET_ATIME_NOW, INODE_ATIME_NOW}, {LLFUSE_SET_MTIME_NOW, INODE_MTIME_NOW},
 	};
 	unsigned set = 0;
 	size_t i;
@@ -62,9 +63,8 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 
 	if (!inode)
 		return -ESTALE;
-	/* Where no file is ever opened here, this may be open(2) with O_TRUNC.  A kernel that writes back says
-	 * which times to change. */
-	if (file || !(tree->plane->ops->open || tmpfs_of(req)->writeback))
+	/* Without a file this may be open(2) with O_TRUNC.  A kernel that writes back says which times to change. */
+	if (file || !tmpfs_of(req)->writeback)
 		change.set |= INODE_SIZE_OF_OPEN;
 	if ((fields & (LLFUSE_SET_KILL_SUIDGID | LLFUSE_SET_UID | LLFUSE_SET_GID)) && !keeps_setgid(req, inode))
 		change.set |= INODE_DROP_AS_STRANGER;

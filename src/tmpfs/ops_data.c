@@ -127,10 +127,6 @@ int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 
 	if (!inode)
 		return -ESTALE;
-	if (file->flags & O_TRUNC)
-		opening.flags |= FILE_OPEN_TRUNCATE;
-	if (file->kill_suidgid)
-		opening.flags |= FILE_OPEN_DROP_SETID | (is_stranger(req, inode) ? FILE_OPEN_DROP_AS_STRANGER : 0u);
 	err = open_inode(inode, &opening);
 	tree_put(tree_of(req), inode);
 	if (!err && opening.is_first_writer)

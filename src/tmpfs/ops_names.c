@@ -3,6 +3,7 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry)
@@ -91,10 +92,31 @@ int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name)
 	return tree_rmdir(tree_of(req), parent, name);
 }
 
+/* A directory that has another parent now has another "..", which the kernel has no other reason to ask for. */
+static void drop_listing(struct llfuse_request *req, uint64_t parent, const char *name)
+{
+	struct llfuse_session *session = llfuse_request_session(req);
+	struct inode *inode;
+
+	if (!session || tree_lookup(tree_of(req), parent, name, &inode))
+		return;
+	if (inode_is_dir(inode))
+		(void)llfuse_notify_inval_inode(session, inode->number, 0, 0); /* it may have gone */
+	tree_put(tree_of(req), inode);
+}
+
 int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags)
 {
-	return tree_rename(tree_of(req), parent, name, new_parent, new_name, flags, owner_of(req));
+	int err;
+
+	err = tree_rename(tree_of(req), parent, name, new_parent, new_name, flags, owner_of(req));
+	if (err || parent == new_parent)
+		return err;
+	drop_listing(req, new_parent, new_name);
+	if (flags & RENAME_EXCHANGE)
+		drop_listing(req, parent, name);
+	return 0;
 }
 
 int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *data)
@@ -125,15 +147,6 @@ put:
 	return err;
 }
 
-/* What an entry needs without attributes: no lock of the inode is taken. */
-static void fill_plain_entry(const struct inode *inode, struct llfuse_entry *entry)
-{
-	memset(entry, 0, sizeof(*entry));
-	entry->ino = inode->number;
-	entry->attr.st_ino = inode->number;
-	entry->attr.st_mode = inode_type(inode);
-}
-
 int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_dir *dir)
 {
 	const bool wants_attr = llfuse_dir_wants_attr(dir);
@@ -147,10 +160,7 @@ int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	if (err)
 		return err;
 	while (tree_list_next(&list, &item)) {
-		if (wants_attr)
-			fill_entry(list.tree, item.inode, &entry);
-		else
-			fill_plain_entry(item.inode, &entry);
+		fill_listed_entry(list.tree, item.inode, wants_attr, &entry);
 		added = llfuse_dir_add(dir, item.name, &entry, (off_t)item.next_off);
 		if (added == LLFUSE_DIR_COUNTED)
 			tree_ref(item.inode);

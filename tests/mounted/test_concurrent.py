@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Several processes at once: storms of operations, data under load, unmounts in the middle."""
 
+import contextlib
 import errno
+import mmap
 import os
 import random
 import shutil
@@ -383,6 +385,54 @@ def test_a_killed_daemon_under_load_frees_everybody(busy):
         assert child.result(30) == "gone"
     mount.wait()
     mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
+
+
+def write_from_a_file(link, source, path):
+    """Writes what has to be read from elsewhere first, in the middle of the write."""
+    with open(source, "rb") as file, open(path, "r+b") as to:
+        slow = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        link.tell("mapped")
+        link.hear()
+        return os.write(to.fileno(), slow)
+
+
+def truncate_by_open(_link, path):
+    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+
+
+def wait_until_it_waits(pid):
+    """In the kernel, for what no signal but the last ends."""
+    deadline = time.monotonic() + mounts.TIMEOUT_S
+    while time.monotonic() < deadline:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            if file.read().rpartition(")")[2].split()[0] == "D":
+                return
+        time.sleep(0.01)
+    raise TimeoutError(f"process {pid} does not wait")
+
+
+def test_a_writer_that_waits_for_its_memory_stops_nobody_else(tmpfs_many, new_mount):
+    """Its bytes come from a file system that does not answer, and others want to truncate the file meanwhile."""
+    slow = new_mount("lltest")
+    path = tmpfs_many.path("f")
+    with open(path, "wb") as file:
+        file.write(b"x" * 10)
+    with contextlib.ExitStack() as stack:
+        writer = stack.enter_context(Child(write_from_a_file, os.path.join(slow.mountpoint, "message"), path))
+        writer.link.hear()
+        slow.send_signal(signal.SIGSTOP)
+        stack.callback(slow.send_signal, signal.SIGCONT)
+        writer.link.tell("go")
+        wait_until_it_waits(writer.pid)
+        others = [stack.enter_context(Child(truncate_by_open, path)) for _ in range(2 * os.cpu_count())]
+        for other in others:
+            wait_until_it_waits(other.pid)
+        with Child(lambda _link: (os.mkdir(tmpfs_many.path("d")), os.listdir(tmpfs_many.dir))[1]) as free:
+            assert sorted(free.result()) == ["d", "f"]
+        slow.send_signal(signal.SIGCONT)
+        assert writer.result() > 0
+        for other in others:
+            other.result()
 
 
 def test_an_interrupted_caller_leaves_the_mount_working(fs):

@@ -2,14 +2,13 @@
 """How much a tmpfs may take: bytes and inodes, at their borders, and changed while it is mounted."""
 
 import errno
-import mmap
 import os
 import subprocess
 
 import pytest
 
 from conftest import needs_root
-from harness import mounts
+from harness import kernel, mounts
 from harness.children import as_user
 
 KIB = 1 << 10
@@ -135,7 +134,7 @@ def test_map_of_an_unlinked_file_counts(limited):
     size = 30 * MIB
     with open(os.path.join(path, "f"), "w+b") as file:
         file.truncate(size)
-        view = mmap.mmap(file.fileno(), size)
+        view = kernel.SharedMap(file.fileno(), size)
     with open(os.path.join(path, "f"), "rb") as file:
         os.unlink(file.name)
         for at in range(0, size, MIB):
@@ -148,7 +147,7 @@ def test_map_of_an_unlinked_file_counts(limited):
 def test_write_takes_what_there_is(limited):
     if not limited.is_exact:
         pytest.skip("the kernel takes the bytes before we see them")
-    path = limited("size=256k")
+    path = limited("size=1m")
     fd = os.open(path + "/f", os.O_WRONLY | os.O_CREAT, 0o644)
     taken = os.write(fd, b"x" * (2 * MIB))
     assert MIB - 2 * CHUNK <= taken <= MIB
@@ -178,7 +177,7 @@ def test_truncating_to_less_makes_room(limited):
 
 
 def test_what_is_there_can_be_overwritten_when_full(limited):
-    path = limited("size=256k")
+    path = limited("size=1m")
     taken = fill(path + "/f")
     with open(path + "/f", "r+b", buffering=0) as file:
         for at in range(0, taken - 4096, 50_000):
@@ -189,7 +188,7 @@ def test_what_is_there_can_be_overwritten_when_full(limited):
 
 def test_who_writes_without_end_is_stopped(limited):
     """Also where the kernel takes the bytes before we see them."""
-    path = limited("size=256k")
+    path = limited("size=1m")
     fd = os.open(path + "/f", os.O_WRONLY | os.O_CREAT, 0o644)
     with pytest.raises(OSError) as full:
         for _ in range(200_000):
@@ -256,7 +255,7 @@ def test_fallocate_takes_all_or_nothing(limited):
 
 
 def test_holes_are_free(limited):
-    path = limited("size=256k")
+    path = limited("size=1m")
     for number in range(10):
         with open(f"{path}/f{number}", "wb") as file:
             file.truncate(1 << 40)
@@ -343,7 +342,7 @@ def test_limits_are_changed_by_root_and_who_mounted_only(limited):
 
 
 def test_llfusectl_says_what_is_wrong(limited, place):
-    path = limited("size=256k")
+    path = limited("size=1m")
     open(path + "/f", "wb").close()
     os.mkdir(path + "/d")
     assert_refused(llfusectl("limits", path, "size=1q"), 2, "size=1q")

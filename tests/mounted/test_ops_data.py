@@ -374,7 +374,7 @@ def map_and_close(path, size, left):
     """A shared mapping of @size bytes, of which the file has the first @left; nobody has it open any more."""
     with open(path, "w+b") as file:
         file.truncate(size)
-        view = mmap.mmap(file.fileno(), size)
+        view = kernel.SharedMap(file.fileno(), size)
         file.truncate(left)
     return view
 

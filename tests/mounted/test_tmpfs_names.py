@@ -21,6 +21,33 @@ pytestmark = needs_root
 ALICE = 4001
 
 
+# --- Listings after a move --------------------------------------------------------------------
+
+
+def parent_in_listing(path):
+    """What a listing says of ".."."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        entries = kernel.getdents(fd, 32768)
+        assert kernel.getdents(fd, 32768) == []
+        return next(ino for name, _, ino, _ in entries if name == b"..")
+    finally:
+        os.close(fd)
+
+
+def test_a_moved_directory_lists_its_new_parent(tmpfs_many):
+    a, b = tmpfs_many.path("a"), tmpfs_many.path("b")
+    for path in (a, b, f"{a}/x", f"{b}/y"):
+        os.mkdir(path)
+    assert parent_in_listing(f"{a}/x") == os.stat(a).st_ino
+    assert parent_in_listing(f"{b}/y") == os.stat(b).st_ino
+    kernel.renameat2(f"{a}/x", f"{b}/y", kernel.RENAME_EXCHANGE)
+    assert parent_in_listing(f"{b}/y") == os.stat(b).st_ino
+    assert parent_in_listing(f"{a}/x") == os.stat(a).st_ino
+    os.rename(f"{a}/x", f"{b}/z")
+    assert parent_in_listing(f"{b}/z") == os.stat(b).st_ino
+
+
 # --- Whiteouts --------------------------------------------------------------------------------
 
 

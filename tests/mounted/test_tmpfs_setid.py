@@ -269,6 +269,27 @@ def test_a_file_that_gets_bits_while_in_use_has_one_content(t):
 
 
 @like_the_kernels_tmpfs_in_each_mode
+def test_a_file_that_gets_bits_while_only_mapped_has_one_content(t):
+    t.write("f", b"." * (2 * mmap.PAGESIZE))
+    fd = t.open("f", os.O_RDWR)
+    early = kernel.SharedMap(fd, 2 * mmap.PAGESIZE)
+    t.close(fd)
+    t(os.chmod, "f", 0o4755)
+    fd = t.open("f", os.O_RDWR)
+    assert t(os.pread, fd, 1, 0) == b"."
+    early[0:5] = b"early"
+    assert t(os.pread, fd, 5, 0) == b"early"
+    late = mmap.mmap(fd, 0)
+    late[mmap.PAGESIZE : mmap.PAGESIZE + 4] = b"late"
+    early[mmap.PAGESIZE + 4 : mmap.PAGESIZE + 9] = b"early"
+    late.flush()
+    late.close()
+    t.close(fd)
+    assert t.read("f")[mmap.PAGESIZE : mmap.PAGESIZE + 9] == b"lateearly"
+    early.close()
+
+
+@like_the_kernels_tmpfs_in_each_mode
 def test_a_file_with_bits_is_mapped_as_any(t):
     t.write("f", b"." * 10_000)
     t(os.chmod, "f", 0o6755)

@@ -151,6 +151,17 @@ static struct backing_store *store_of(struct fixture *f)
 
 /* ------------------------------------------------------------------------ */
 
+/* open(2) with O_TRUNC, and close(2) */
+static void empty(struct fixture *f, struct inode *inode)
+{
+	const struct inode_change nothing = {.set = INODE_SET_SIZE};
+	struct stat st;
+
+	open_file(f, inode, FILE_OPEN_WRITER);
+	assert_int_equal(inode_change(inode, f->tree->plane, &nothing, &st), 0);
+	close_file(f, inode, FILE_OPEN_WRITER);
+}
+
 static void D2_empty_closed_file_has_no_backing_file(void **state)
 {
 	struct fixture *f = fixture_of(state);
@@ -169,8 +180,7 @@ static void D2_empty_closed_file_has_no_backing_file(void **state)
 	write_behind_our_back(f, opening.handle, "hello", 0);
 	close_file(f, inode, FILE_OPEN_WRITER);
 	assert_non_null(inode->data.backing);
-	open_file(f, inode, FILE_OPEN_WRITER | FILE_OPEN_TRUNCATE);
-	close_file(f, inode, FILE_OPEN_WRITER);
+	empty(f, inode);
 	assert_null(inode->data.backing);
 	assert_int_equal(stat_of(f, inode).st_size, 0);
 	tree_put(f->tree, inode);
@@ -276,8 +286,7 @@ static void times_that_were_set_hold_until_the_next_access(void **state)
 		close_file(f, inode, 0);
 		assert_in_range(stat_of(f, inode).st_atim.tv_sec, now.tv_sec, now.tv_sec + 60);
 		assert_int_equal(stat_of(f, inode).st_mtim.tv_sec, now.tv_sec - 100);
-		open_file(f, inode, FILE_OPEN_WRITER | FILE_OPEN_TRUNCATE);
-		close_file(f, inode, FILE_OPEN_WRITER);
+		empty(f, inode);
 	}
 	tree_put(f->tree, inode);
 }
@@ -567,6 +576,49 @@ static void what_is_stored_by_a_mapping_shows_after_the_last_close(void **state)
 	tree_put(f->tree, inode);
 }
 
+static void D3_file_that_is_mapped_is_handed_out_whatever_its_bits(void **state)
+{
+	const struct inode_change mode = {.set = INODE_SET_MODE, .mode = 04755};
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, 4096);
+	struct file_opening opening;
+	struct stat st;
+
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_int_equal(inode_change(inode, f->tree->plane, &mode, &st), 0);
+	opening = open_file(f, inode, FILE_OPEN_WRITER);
+	assert_true(opening.handle > 0);
+	assert_true(opening.is_ours);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	f->registry.refuses = true;
+	assert_int_equal(file_open(inode, f->tree->plane, 0, &f->registry, &opening), -EOPNOTSUPP);
+	munmap(map, 4096);
+	opening = open_file(f, inode, 0);
+	assert_int_equal(opening.handle, 0);
+	close_file(f, inode, 0);
+	tree_put(f->tree, inode);
+}
+
+static void T7_what_left_once_does_not_leave_again(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct tree_limits limits, used;
+
+	assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 8 * MIB, 0), 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	open_file(f, inode, 0);
+	close_file(f, inode, 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	tree_put(f->tree, inode);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+}
+
 static void T7_what_grows_while_it_leaves_is_counted(void **state)
 {
 	struct fixture *f = fixture_of(state);
@@ -661,6 +713,8 @@ int main(void)
 		TEST(D4_who_has_mapped_a_file_never_sees_another_ones),
 		TEST(D4_unmapped_empty_file_gives_up_its_backing_file),
 		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),
+		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
+		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
 		TEST(lost_page_does_not_shorten_the_file),
 		TEST(file_that_does_not_get_its_name_leaves_nothing),

@@ -424,6 +424,40 @@ static void what_lost_its_name_is_not_found_by_its_number(void **state)
 	tree_put(tree, kept[1]);
 }
 
+static void lost_name_of_several_is_to_be_asked_for(void **state)
+{
+	struct tree *tree = *state;
+	uint64_t file = file_in(tree, ROOT, "file");
+	struct inode *inode = tree_get(tree, file);
+	struct stat st;
+
+	assert_int_equal(link_in(tree, file, ROOT, "link"), 0);
+	assert_false(inode_stat(inode, tree->plane, &st, NULL));
+	assert_int_equal(tree_unlink(tree, ROOT, "file"), 0);
+	assert_true(inode_stat(inode, tree->plane, &st, NULL));
+	assert_int_equal(st.st_nlink, 1);
+	tree_put(tree, inode);
+}
+
+static void busy_inode_is_not_waited_for(void **state)
+{
+	struct tree *tree = *state;
+	struct inode *inode = tree_get(tree, file_in(tree, ROOT, "file"));
+	bool may_change;
+	struct stat st;
+
+	small_rwlock_wrlock(&inode->lock);
+	assert_false(inode_try_stat(inode, tree->plane, &st, &may_change));
+	small_rwlock_wrunlock(&inode->lock);
+	assert_true(inode_try_stat(inode, tree->plane, &st, &may_change));
+	assert_int_equal(st.st_nlink, 1);
+	assert_false(may_change);
+	small_rwlock_rdlock(&inode->lock);
+	assert_true(inode_try_stat(inode, tree->plane, &st, &may_change));
+	small_rwlock_rdunlock(&inode->lock);
+	tree_put(tree, inode);
+}
+
 static void T2_numbers_are_not_used_again(void **state)
 {
 	struct tree *tree = *state;
@@ -1065,6 +1099,8 @@ int main(void)
 		TEST(exchange_swaps_a_file_and_a_directory),
 		TEST(T1_unlinked_file_lives_until_the_last_reference),
 		TEST(what_lost_its_name_is_not_found_by_its_number),
+		TEST(lost_name_of_several_is_to_be_asked_for),
+		TEST(busy_inode_is_not_waited_for),
 		TEST(T2_numbers_are_not_used_again),
 		TEST(nothing_is_made_in_a_removed_directory),
 		TEST(file_without_a_name_can_be_given_one),

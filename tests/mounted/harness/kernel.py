@@ -2,6 +2,7 @@
 """System calls that Python's os module lacks.  Each raises OSError."""
 
 import ctypes
+import mmap
 import os
 import select
 import struct
@@ -45,6 +46,7 @@ _HANDLE_HEADER = 8
 _HANDLE_SIZE_MAX = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
 
 
 def _check(result, path=None):
@@ -131,6 +133,30 @@ def birth_time_ns(path):
         return None
     seconds, nanoseconds = struct.unpack_from("qI", buf, 80)
     return seconds * 10**9 + nanoseconds
+
+
+class SharedMap:
+    """A shared mapping of the first @size bytes of a file, that keeps no descriptor of it, as mmap.mmap does."""
+
+    def __init__(self, fd, size):
+        self._size = size
+        prot, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED
+        self._address = _libc.mmap(None, ctypes.c_size_t(size), prot, flags, int(fd), ctypes.c_long(0))
+        if self._address == ctypes.c_void_p(-1).value:
+            _check(-1)
+        self._bytes = (ctypes.c_char * size).from_address(self._address)
+
+    def __getitem__(self, index):
+        return self._bytes[index]
+
+    def __setitem__(self, index, value):
+        self._bytes[index] = value
+
+    def flush(self):
+        _check(_libc.msync(ctypes.c_void_p(self._address), ctypes.c_size_t(self._size), ctypes.c_int(4)))
+
+    def close(self):
+        _check(_libc.munmap(ctypes.c_void_p(self._address), ctypes.c_size_t(self._size)))
 
 
 def getdents(fd, size):
