@@ -111,31 +111,39 @@ bool drops_setid(const struct llfuse_request *req, struct inode *inode)
 
 /* ------------------------------------------------------------------------ */
 
-static void fill_around(const struct tree *tree, const struct inode *inode, bool may_change, struct llfuse_entry *entry)
+/* All but the attributes.  Done first: who frees the inode later takes its lock, which orders that after this. */
+static void begin_entry(const struct tree *tree, const struct inode *inode, struct llfuse_entry *entry)
 {
+	memset(entry, 0, sizeof(*entry));
 	entry->ino = inode->number;
 	entry->generation = tree->generation;
 	entry->entry_timeout_s = LLFUSE_FOREVER_S;
-	entry->attr_timeout_s = may_change ? 0 : LLFUSE_FOREVER_S;
+}
+
+static double timeout_of(bool may_change)
+{
+	return may_change ? 0 : LLFUSE_FOREVER_S;
 }
 
 void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry)
 {
-	fill_around(tree, inode, inode_stat(inode, tree->plane, &entry->attr, NULL), entry);
+	begin_entry(tree, inode, entry);
+	entry->attr_timeout_s = timeout_of(inode_stat(inode, tree->plane, &entry->attr, NULL));
 }
 
 void fill_listed_entry(struct tree *tree, struct inode *inode, bool wants_attr, struct llfuse_entry *entry)
 {
 	bool may_change;
 
+	begin_entry(tree, inode, entry);
 	if (wants_attr && inode_try_stat(inode, tree->plane, &entry->attr, &may_change)) {
-		fill_around(tree, inode, may_change, entry);
+		entry->attr_timeout_s = timeout_of(may_change);
 		return;
 	}
-	memset(entry, 0, sizeof(*entry));
-	entry->ino = wants_attr ? 0 : inode->number;
 	entry->attr.st_ino = inode->number;
 	entry->attr.st_mode = inode_type(inode);
+	if (wants_attr)
+		entry->ino = 0;
 }
 
 /*
