@@ -110,7 +110,8 @@ static inline void *llfuse_userdata(const struct llfuse_request *req)
 /**
  * The caller's supplementary groups, read from /proc when asked for.
  * Writes at most @n of them to @groups and returns how many there are, or
- * -ENOSYS for a made-up request, -ESRCH when the caller is gone.  Any thread.
+ * -ENOSYS for a made-up request, -ESRCH when the caller is gone, else what kept it from
+ * reading (-EMFILE, -ENOMEM ...).  Any thread.
  */
 int llfuse_groups(const struct llfuse_request *req, size_t n, gid_t *groups);
 
@@ -824,7 +825,7 @@ ssize_t llfuse_listdir(const char *path, char ***names);
 void llfuse_listdir_free(char **names);
 
 /** The supplementary groups of process or thread @pid, in memory that the caller
- * frees.  Returns how many, or -ESRCH, -ENOMEM. */
+ * frees.  Returns how many, or -ESRCH, or what kept it from reading (-EMFILE, -ENOMEM ...). */
 ssize_t llfuse_get_sup_groups(pid_t pid, gid_t **groups);
 
 /** Logs the stack of every thread of the process.  Any thread, one at a time. */

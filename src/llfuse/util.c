@@ -143,12 +143,15 @@ ssize_t llfuse_get_sup_groups(pid_t pid, gid_t **groups)
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	status = fopen(path, "re");
 	if (!status)
-		return errno == ENOMEM ? -ENOMEM : -ESRCH;
+		return errno == ENOENT ? -ESRCH : -errno;
+	errno = 0;
 	while (getline(&line, &size, status) >= 0)
 		if (!strncmp(line, "Groups:", 7)) {
 			n = parse_groups(line + 7, groups);
 			break;
 		}
+	if (n == -ESRCH && errno)
+		n = -errno;
 	free(line);
 	fclose(status);
 	return n;

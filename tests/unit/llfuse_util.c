@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -171,6 +172,19 @@ static void groups_of_nobody(void **state)
 	assert_int_equal(llfuse_get_sup_groups(1 << 30, &groups), -ESRCH);
 }
 
+static void groups_that_cannot_be_read_are_not_those_of_nobody(void **state)
+{
+	struct rlimit before, none;
+	gid_t *groups;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){.rlim_cur = 0, .rlim_max = before.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(llfuse_get_sup_groups(getpid(), &groups), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void a_made_up_request_has_no_groups_and_no_session(void **state)
 {
 	struct llfuse_request req = {.userdata = dir, .pid = getpid()};
@@ -192,6 +206,7 @@ int main(void)
 		cmocka_unit_test(extended_attributes),
 		cmocka_unit_test(supplementary_groups_of_this_process),
 		cmocka_unit_test(groups_of_nobody),
+		cmocka_unit_test(groups_that_cannot_be_read_are_not_those_of_nobody),
 		cmocka_unit_test(a_made_up_request_has_no_groups_and_no_session),
 	};
 
