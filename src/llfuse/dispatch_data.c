@@ -7,7 +7,7 @@
 /* What the library keeps of an open that the handler has made.  Returns the backing id, or 0. */
 static int opened(struct call *call, uint64_t ino, const struct llfuse_file *file)
 {
-	ll_opens_add(call->session, ino, file, false);
+	ll_opens_add(call->session, call->worker, ino, file, false);
 	return ll_io_mode_open(call->session, call->fuse, ino, file);
 }
 
@@ -35,6 +35,8 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 		return;
 	err = -ENOSYS; /* after no_open the kernel asks once */
 	if (call.session->ops.open)
+		err = ll_opens_reserve(call.worker);
+	if (!err)
 		err = call.session->ops.open(&call.req, ino, ll_file_from_fuse(&file, info));
 	if (!err)
 		info->backing_id = opened(&call, ino, &file);
@@ -75,7 +77,9 @@ static void ll_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_CREATE))
 		return;
-	err = call.session->ops.create(&call.req, parent, name, mode, ll_file_from_fuse(&file, info), &entry);
+	err = ll_opens_reserve(call.worker);
+	if (!err)
+		err = call.session->ops.create(&call.req, parent, name, mode, ll_file_from_fuse(&file, info), &entry);
 	if (!err)
 		info->backing_id = opened(&call, entry.ino, &file);
 	ll_call_end(&call, err);
@@ -91,7 +95,9 @@ static void ll_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fu
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_TMPFILE))
 		return;
-	err = call.session->ops.tmpfile(&call.req, parent, mode, ll_file_from_fuse(&file, info), &entry);
+	err = ll_opens_reserve(call.worker);
+	if (!err)
+		err = call.session->ops.tmpfile(&call.req, parent, mode, ll_file_from_fuse(&file, info), &entry);
 	if (!err)
 		info->backing_id = opened(&call, entry.ino, &file);
 	ll_call_end(&call, err);

@@ -168,14 +168,16 @@ static void ll_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_OPENDIR))
 		return;
-	err = call.session->ops.opendir(&call.req, ino, ll_file_from_fuse(&file, info));
+	err = ll_opens_reserve(call.worker);
+	if (!err)
+		err = call.session->ops.opendir(&call.req, ino, ll_file_from_fuse(&file, info));
 	ll_call_end(&call, err);
 	if (err) {
 		ll_reply_status(&call, err);
 		return;
 	}
 	ll_file_to_fuse(&file, info);
-	ll_opens_add(call.session, ino, &file, true);
+	ll_opens_add(call.session, call.worker, ino, &file, true);
 	if (ll_is_undelivered(&call, fuse_reply_open(req, info)))
 		undo_opendir(&call, ino, &file);
 }

@@ -40,6 +40,7 @@ struct worker {
 	size_t scratch_size;
 	uint64_t *counted; /* inodes of a readdirplus answer, to be given back if it does not arrive */
 	size_t counted_capacity;
+	struct open_file *spare_open; /* for the next open: see opens.c */
 };
 
 /* How the open files of one inode do their I/O: see passthrough.c. */
@@ -60,8 +61,9 @@ struct open_file;
 struct open_shard {
 	pthread_mutex_t lock;
 	struct open_file **buckets;
-	size_t n_buckets; /* a power of two, or 0 */
+	size_t n_buckets; /* a power of two */
 	size_t n_opens;
+	struct open_file *first_buckets[16];
 };
 
 struct open_table {
@@ -179,8 +181,11 @@ void ll_close_backings(struct llfuse_session *session, fuse_req_t req);
 /* opens.c */
 void ll_opens_init(struct open_table *table);
 void ll_opens_done(struct open_table *table);
-/* Before the reply: the release may come at once.  Without memory the open is not remembered. */
-void ll_opens_add(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
+/* Before the handler opens, so that the open can be remembered.  Returns 0 or -ENOMEM. */
+int ll_opens_reserve(struct worker *worker);
+/* After a successful ll_opens_reserve() and before the reply: the release may come at once. */
+void ll_opens_add(struct llfuse_session *session, struct worker *worker, uint64_t ino, const struct llfuse_file *file,
+		  bool is_dir);
 void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
 /* Once no thread answers requests any more: releases what is still open. */
 void ll_opens_release_all(struct llfuse_session *session);

@@ -25,8 +25,19 @@ static uint64_t mix(uint64_t ino, uint64_t fh)
 
 void ll_opens_init(struct open_table *table)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(table->shards); i++)
-		pthread_mutex_init(&table->shards[i].lock, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(table->shards); i++) {
+		struct open_shard *shard = &table->shards[i];
+
+		pthread_mutex_init(&shard->lock, NULL);
+		shard->buckets = shard->first_buckets;
+		shard->n_buckets = ARRAY_SIZE(shard->first_buckets);
+	}
+}
+
+static void free_buckets(struct open_shard *shard)
+{
+	if (shard->buckets != shard->first_buckets)
+		free(shard->buckets);
 }
 
 void ll_opens_done(struct open_table *table)
@@ -41,7 +52,7 @@ void ll_opens_done(struct open_table *table)
 				shard->buckets[k] = open->next;
 				free(open);
 			}
-		free(shard->buckets);
+		free_buckets(shard);
 		pthread_mutex_destroy(&shard->lock);
 	}
 }
@@ -66,16 +77,16 @@ static struct open_file **find_locked(const struct open_shard *shard, uint64_t m
 	return open;
 }
 
-/* Returns false if there are no buckets at all. */
-static bool grow_locked(struct open_shard *shard)
+/* Keeps chains short, if there is memory for it. */
+static void grow_locked(struct open_shard *shard)
 {
-	struct open_shard larger = {.n_buckets = shard->n_buckets ? shard->n_buckets * 2 : 16};
+	struct open_shard larger = {.n_buckets = shard->n_buckets * 2};
 
 	if (shard->n_opens < shard->n_buckets)
-		return true;
+		return;
 	larger.buckets = calloc(larger.n_buckets, sizeof(struct open_file *));
 	if (!larger.buckets)
-		return shard->n_buckets;
+		return;
 	for (size_t i = 0; i < shard->n_buckets; i++)
 		while (shard->buckets[i]) {
 			struct open_file *open = shard->buckets[i];
@@ -85,17 +96,24 @@ static bool grow_locked(struct open_shard *shard)
 			open->next = *to;
 			*to = open;
 		}
-	free(shard->buckets);
+	free_buckets(shard);
 	shard->buckets = larger.buckets;
 	shard->n_buckets = larger.n_buckets;
-	return true;
 }
 
-void ll_opens_add(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir)
+int ll_opens_reserve(struct worker *worker)
+{
+	if (!worker->spare_open)
+		worker->spare_open = malloc(sizeof(*worker->spare_open));
+	return worker->spare_open ? 0 : -ENOMEM;
+}
+
+void ll_opens_add(struct llfuse_session *session, struct worker *worker, uint64_t ino, const struct llfuse_file *file,
+		  bool is_dir)
 {
 	uint64_t mixed = mix(ino, file->fh);
 	struct open_shard *shard = shard_of(&session->opens, mixed);
-	struct open_file **at, *open;
+	struct open_file **at;
 
 	if (is_dir ? !session->ops.releasedir : !session->ops.release)
 		return;
@@ -103,17 +121,15 @@ void ll_opens_add(struct llfuse_session *session, uint64_t ino, const struct llf
 	if (!is_dir && !session->ops.open)
 		return;
 	pthread_mutex_lock(&shard->lock);
-	if (grow_locked(shard)) {
-		at = find_locked(shard, mixed, ino, file->fh, is_dir);
-		open = *at ? *at : calloc(1, sizeof(*open));
-		if (open && !*at) {
-			*open = (struct open_file){.ino = ino, .fh = file->fh, .flags = file->flags, .is_dir = is_dir};
-			*at = open;
-			shard->n_opens++;
-		}
-		if (open)
-			open->count++;
+	grow_locked(shard);
+	at = find_locked(shard, mixed, ino, file->fh, is_dir);
+	if (!*at) {
+		*at = worker->spare_open;
+		worker->spare_open = NULL;
+		**at = (struct open_file){.ino = ino, .fh = file->fh, .flags = file->flags, .is_dir = is_dir};
+		shard->n_opens++;
 	}
+	(*at)->count++;
 	pthread_mutex_unlock(&shard->lock);
 }
 
@@ -124,8 +140,8 @@ void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct 
 	struct open_file **at, *open = NULL;
 
 	pthread_mutex_lock(&shard->lock);
-	at = shard->n_buckets ? find_locked(shard, mixed, ino, file->fh, is_dir) : NULL;
-	if (at && *at && --(*at)->count == 0) {
+	at = find_locked(shard, mixed, ino, file->fh, is_dir);
+	if (*at && --(*at)->count == 0) {
 		open = *at;
 		*at = open->next;
 		shard->n_opens--;

@@ -25,6 +25,7 @@ static void drop(void *arg)
 		return;
 	free(worker->scratch);
 	free(worker->counted);
+	free(worker->spare_open);
 	free(worker);
 }
 
