@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* INIT: what the kernel offers, what the file system wants, and what both agree on. */
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -57,7 +58,7 @@ static void set_feature(struct fuse_conn_info *info, uint64_t feature, bool is_o
 
 static void choose_transport(struct llfuse_session *session, struct fuse_conn_info *info)
 {
-	bool is_offered = info->capable_ext & FUSE_CAP_OVER_IO_URING;
+	bool is_offered = info->capable_ext & FUSE_CAP_OVER_IO_URING, is_used;
 
 	if (session->wanted_transport == LLFUSE_TRANSPORT_IO_URING && !is_offered) {
 		session->wanted_transport = LLFUSE_TRANSPORT_DEV_FUSE; /* said once is enough */
@@ -65,10 +66,14 @@ static void choose_transport(struct llfuse_session *session, struct fuse_conn_in
 			   "the kernel does not offer io_uring (see /sys/module/fuse/parameters/enable_uring), "
 			   "using /dev/fuse");
 	}
-	set_feature(info, FUSE_CAP_OVER_IO_URING, session->wanted_transport != LLFUSE_TRANSPORT_DEV_FUSE);
+	is_used = is_offered && session->wanted_transport != LLFUSE_TRANSPORT_DEV_FUSE;
+	/* libfuse starts a thread for each CPU.  Later there might be no memory for one that gets a request. */
+	if (is_used && ll_workers_reserve(session, (size_t)get_nprocs_conf()))
+		is_used = false;
+	set_feature(info, FUSE_CAP_OVER_IO_URING, is_used);
 	/* libfuse keeps each interrupt until its request comes, which never happens over a ring: it
 	 * would pile them up. */
-	info->no_interrupt = is_offered && session->wanted_transport != LLFUSE_TRANSPORT_DEV_FUSE;
+	info->no_interrupt = is_used;
 }
 
 /* The kernel refuses the ring, or libfuse's reads, where a request's memory is not a whole number of

@@ -107,6 +107,8 @@ struct llfuse_session {
 
 /* worker.c */
 struct worker *ll_worker_current(struct llfuse_session *session);
+/* So that the next @n threads need no memory for theirs.  Returns 0 or -ENOMEM. */
+int ll_workers_reserve(struct llfuse_session *session, size_t n);
 void *ll_worker_scratch(struct worker *worker, size_t size);
 void ll_worker_count(struct worker *worker, enum llfuse_op op, bool is_error, uint64_t elapsed_ns);
 void ll_workers_free(struct llfuse_session *session);

@@ -34,24 +34,40 @@ static void make_key(void)
 	has_key = !pthread_key_create(&at_exit_key, drop);
 }
 
+static struct worker *make_locked(struct llfuse_session *session, unsigned owners)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+
+	if (!worker)
+		return NULL;
+	atomic_init(&worker->owners, owners);
+	worker->next = session->workers;
+	session->workers = worker;
+	return worker;
+}
+
 /* Takes over from a thread that has ended, counters included, or makes one. */
 static struct worker *find_or_make_locked(struct llfuse_session *session)
 {
-	struct worker *worker;
-
-	for (worker = session->workers; worker; worker = worker->next) {
+	for (struct worker *worker = session->workers; worker; worker = worker->next) {
 		unsigned one = 1;
 
 		if (atomic_compare_exchange_strong(&worker->owners, &one, 2))
 			return worker;
 	}
-	worker = calloc(1, sizeof(*worker));
-	if (!worker)
-		return NULL;
-	atomic_init(&worker->owners, 2);
-	worker->next = session->workers;
-	session->workers = worker;
-	return worker;
+	return make_locked(session, 2);
+}
+
+int ll_workers_reserve(struct llfuse_session *session, size_t n)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&session->workers_lock);
+	for (size_t i = 0; i < n && !err; i++)
+		if (!make_locked(session, 1))
+			err = -ENOMEM;
+	pthread_mutex_unlock(&session->workers_lock);
+	return err;
 }
 
 /* libfuse ends its ring threads with pthread_cancel().  A handler that is cut off in the

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* The threads that answer requests: what each has of its own, and who gets it afterwards. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "internal.h"
+#include "no_memory.h"
+
+static struct llfuse_session session;
+
+static int set_up(void **state)
+{
+	static uint64_t last_id = 1000;
+
+	(void)state;
+	memset(&session, 0, sizeof(session));
+	session.id = ++last_id;
+	pthread_mutex_init(&session.workers_lock, NULL);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	atomic_store(&has_no_memory, false);
+	ll_workers_free(&session);
+	pthread_mutex_destroy(&session.workers_lock);
+	return 0;
+}
+
+static unsigned count_workers(void)
+{
+	unsigned n = 0;
+
+	for (const struct worker *worker = session.workers; worker; worker = worker->next)
+		n++;
+	return n;
+}
+
+struct thread {
+	pthread_t thread;
+	pthread_barrier_t *all_have_one; /* NULL: none waits for others */
+	struct worker *worker;
+};
+
+static void *take_one(void *arg)
+{
+	struct thread *thread = arg;
+
+	thread->worker = ll_worker_current(&session);
+	if (thread->worker)
+		ll_worker_count(thread->worker, LLFUSE_OP_LOOKUP, false, 1);
+	if (thread->all_have_one)
+		pthread_barrier_wait(thread->all_have_one);
+	return NULL;
+}
+
+/* In @n threads that all live at the same time. */
+static void take_at_once(struct thread *threads, unsigned n)
+{
+	pthread_barrier_t all_have_one;
+
+	pthread_barrier_init(&all_have_one, NULL, n);
+	for (unsigned i = 0; i < n; i++) {
+		threads[i] = (struct thread){.all_have_one = &all_have_one};
+		assert_int_equal(pthread_create(&threads[i].thread, NULL, take_one, &threads[i]), 0);
+	}
+	for (unsigned i = 0; i < n; i++)
+		pthread_join(threads[i].thread, NULL);
+	pthread_barrier_destroy(&all_have_one);
+}
+
+static void reserved_workers_are_there_when_memory_is_not(void **state)
+{
+	struct thread threads[4];
+	struct llfuse_stats stats;
+	unsigned n_with = 0;
+
+	(void)state;
+	assert_int_equal(ll_workers_reserve(&session, 3), 0);
+	assert_int_equal(count_workers(), 3);
+	atomic_store(&has_no_memory, true);
+	take_at_once(threads, 4);
+	atomic_store(&has_no_memory, false);
+	for (unsigned i = 0; i < 4; i++)
+		n_with += threads[i].worker != NULL;
+	assert_int_equal(n_with, 3);
+	assert_int_equal(count_workers(), 3);
+	llfuse_stats_read(&session, &stats);
+	assert_int_equal(stats.op[LLFUSE_OP_LOOKUP].count, 3);
+}
+
+static void reserving_without_memory_fails(void **state)
+{
+	(void)state;
+	atomic_store(&has_no_memory, true);
+	assert_int_equal(ll_workers_reserve(&session, 3), -ENOMEM);
+	assert_int_equal(ll_workers_reserve(&session, 0), 0);
+	assert_int_equal(count_workers(), 0);
+}
+
+static void a_thread_takes_over_from_one_that_has_ended(void **state)
+{
+	struct thread first = {0}, second = {0};
+
+	(void)state;
+	assert_int_equal(pthread_create(&first.thread, NULL, take_one, &first), 0);
+	pthread_join(first.thread, NULL);
+	assert_non_null(first.worker);
+	assert_int_equal(pthread_create(&second.thread, NULL, take_one, &second), 0);
+	pthread_join(second.thread, NULL);
+	assert_ptr_equal(first.worker, second.worker);
+	assert_int_equal(count_workers(), 1);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(reserved_workers_are_there_when_memory_is_not),
+		TEST(reserving_without_memory_fails),
+		TEST(a_thread_takes_over_from_one_that_has_ended),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
