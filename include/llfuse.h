@@ -239,7 +239,7 @@ struct llfuse_conn {
 	/** What the file system wants; preset to what suits every file system.  Bits
 	 * that are not in `capable` are dropped. */
 	uint32_t want;
-	/** Largest write request, in bytes; made whole pages, at least 8192. */
+	/** Largest write request, in bytes; made whole pages, at least 8192, at most 256 pages. */
 	uint32_t max_write;
 	/** Largest readahead, in bytes. */
 	uint32_t max_readahead;
@@ -533,9 +533,9 @@ struct llfuse_config {
 	/** Comma-separated options of mount(8) and mount.fuse3(8); NULL: none.
 	 * default_permissions is always added. */
 	const char *mount_options;
-	/** Threads that answer requests on /dev/fuse.  1: handlers never run
-	 * concurrently, on either transport.  0: 10.  On io_uring there is one
-	 * thread for each CPU, and the number counts only if it is 1. */
+	/** How many threads may answer requests on /dev/fuse; they are made as they are needed.
+	 * 1: handlers never run concurrently, on either transport.  0: 10.  On io_uring
+	 * there is one thread for each CPU, and the number counts only if it is 1. */
 	unsigned workers;
 	enum llfuse_transport transport;
 	/** Requests under way at once on each CPU's ring; each costs up to 1 MiB of
@@ -568,7 +568,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
  * Answers requests until llfuse_stop(), SIGINT, SIGTERM, SIGHUP, or an unmount from
  * outside.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
  * signal concerns all sessions of the process; those that the program ignores or handles are left to it.
- * Returns 0, or -errno if the connection to the kernel failed.  Once per session.
+ * Returns 0, or -errno, which has then been logged: -ENOMEM, -EAGAIN (there can be no thread
+ * for it), or what the connection to the kernel failed with.  Once per session.
  */
 int llfuse_main(struct llfuse_session *session);
 

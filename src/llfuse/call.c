@@ -27,7 +27,8 @@ static void note_transport(struct llfuse_session *session, fuse_req_t req, enum 
 		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "transport: io_uring, %u requests at once on each CPU",
 			   session->ring_depth);
 	else
-		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "transport: /dev/fuse, %u threads", session->n_workers);
+		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "transport: /dev/fuse, up to %u threads",
+			   session->n_workers);
 	if (transport != LLFUSE_TRANSPORT_IO_URING && session->wanted_transport == LLFUSE_TRANSPORT_IO_URING)
 		llfuse_log(LLFUSE_LOG_WARNING, session->name, "io_uring could not be started, using /dev/fuse");
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
@@ -30,6 +31,7 @@
 struct worker {
 	_Atomic unsigned owners; /* the session, and the thread while it lives: at 1 another may take it */
 	struct worker *next; /* guarded by session.workers_lock; never removed before the session's end */
+	bool is_for_ring; /* fixed: kept from the threads that read /dev/fuse */
 	struct op_counters {
 		_Atomic uint64_t count;
 		_Atomic uint64_t errors;
@@ -70,6 +72,17 @@ struct open_table {
 	struct open_shard shards[16];
 };
 
+/* The threads that read /dev/fuse: see loop.c. */
+struct reader;
+
+struct loop {
+	sem_t events; /* posted when the thread in llfuse_main() has something to do */
+	_Atomic unsigned n_readers;
+	_Atomic unsigned n_idle; /* of them: those without a request */
+	_Atomic bool is_asked; /* for one more reader */
+	struct reader *readers; /* belongs to the thread in llfuse_main() */
+};
+
 struct llfuse_session {
 	/* Fixed before the mount; need no lock. */
 	struct llfuse_ops ops;
@@ -79,7 +92,6 @@ struct llfuse_session {
 	unsigned n_workers;
 	unsigned max_idle_threads;
 	bool is_serial;
-	bool clone_fd;
 	unsigned max_read;
 	unsigned ring_depth;
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
@@ -101,13 +113,24 @@ struct llfuse_session {
 	pthread_mutex_t workers_lock;
 	struct worker *workers; /* guarded by workers_lock for writing; readers start at the head */
 
+	struct loop loop;
 	struct io_mode_table io_modes;
 	struct open_table opens;
 };
 
+/* loop.c */
+void ll_loop_init(struct loop *loop);
+void ll_loop_done(struct loop *loop);
+/* Answers requests until the session ends; the threads of the rings have ended then, too.  Returns 0 or -errno. */
+int ll_loop_run(struct llfuse_session *session);
+/* From any thread, also before ll_loop_run(). */
+void ll_loop_stop(struct llfuse_session *session);
+
 /* worker.c */
 struct worker *ll_worker_current(struct llfuse_session *session);
-/* So that the next @n threads need no memory for theirs.  Returns 0 or -ENOMEM. */
+/* The same for a thread that reads /dev/fuse, in its first call. */
+struct worker *ll_worker_of_reader(struct llfuse_session *session);
+/* So that the next @n threads of rings need no memory for theirs.  Returns 0 or -ENOMEM. */
 int ll_workers_reserve(struct llfuse_session *session, size_t n);
 void *ll_worker_scratch(struct worker *worker, size_t size);
 void ll_worker_count(struct worker *worker, enum llfuse_op op, bool is_error, uint64_t elapsed_ns);

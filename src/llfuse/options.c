@@ -55,7 +55,7 @@ static const char common_help[] =
 	"      io_uring             requests over io_uring, where the kernel offers it (default)\n"
 	"      no_io_uring          requests over /dev/fuse\n"
 	"      io_uring_q_depth=N   requests at once on each CPU's ring (default 8)\n"
-	"      max_threads=N        threads on /dev/fuse (default 10)\n"
+	"      max_threads=N        threads on /dev/fuse at most (default 10)\n"
 	"      allow_other          let other users in\n"
 	"      allow_root           let root in\n"
 	"      auto_unmount         unmount when the program dies\n"

@@ -78,14 +78,13 @@ static int take_session_options(struct llfuse_session *session, struct fuse_args
 {
 	struct {
 		unsigned max_threads, max_idle_threads, max_read;
-		int clone_fd;
-	} taken = {0, (unsigned)-1, 0, 0};
+	} taken = {0, (unsigned)-1, 0};
 	static const struct fuse_opt opts[] = {
 		{"max_threads=%u", 0, 0},
 		{"max_idle_threads=%u", sizeof(unsigned), 0},
-		{"clone_fd", 3 * sizeof(unsigned), 1},
 		{"max_read=%u", 2 * sizeof(unsigned), 0},
 		OPTION_KEY("max_read=", FUSE_OPT_KEY_KEEP),
+		OPTION_KEY("clone_fd", FUSE_OPT_KEY_DISCARD), /* our readers share one descriptor */
 		FUSE_OPT_END,
 	};
 
@@ -94,7 +93,6 @@ static int take_session_options(struct llfuse_session *session, struct fuse_args
 	if (taken.max_threads && !session->is_serial)
 		session->n_workers = taken.max_threads;
 	session->max_idle_threads = taken.max_idle_threads;
-	session->clone_fd = taken.clone_fd;
 	session->max_read = taken.max_read;
 	return 0;
 }
@@ -150,6 +148,7 @@ static struct llfuse_session *new_session(const struct llfuse_ops *ops, const st
 	session->handles_signals = !config->no_signals;
 	pthread_mutex_init(&session->serial_lock, NULL);
 	pthread_mutex_init(&session->workers_lock, NULL);
+	ll_loop_init(&session->loop);
 	ll_io_modes_init(&session->io_modes);
 	ll_opens_init(&session->opens);
 	return session;
@@ -160,6 +159,7 @@ static void free_session(struct llfuse_session *session)
 	ll_workers_free(session);
 	ll_opens_done(&session->opens);
 	ll_io_modes_done(&session->io_modes);
+	ll_loop_done(&session->loop);
 	pthread_mutex_destroy(&session->workers_lock);
 	pthread_mutex_destroy(&session->serial_lock);
 	free(session->mountpoint);
@@ -179,8 +179,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 		return -ENOMEM;
 	}
 	ll_log_capture_libfuse();
-	/* Loads libgcc_s, without which pthread_cancel(3), by which libfuse ends its threads, aborts: at
-	 * the end there may be no descriptor left to load it with. */
+	/* Loads libgcc_s, without which pthread_cancel(3), by which threads are ended, aborts: at the end
+	 * there may be no descriptor left to load it with. */
 	(void)backtrace(&frame, 1);
 	if (config->debug || config->debug_fuse)
 		llfuse_log_set_level(LLFUSE_LOG_DEBUG);
@@ -206,37 +206,20 @@ discard:
 	return err;
 }
 
-static int loop(struct llfuse_session *session)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int result;
-
-	if (!config)
-		return -ENOMEM;
-	/* Always the loop with threads: fuse_session_exit() does not wake the other one. */
-	fuse_loop_cfg_set_max_threads(config, session->n_workers);
-	fuse_loop_cfg_set_idle_threads(config, session->max_idle_threads);
-	fuse_loop_cfg_set_clone_fd(config, session->clone_fd);
-	result = fuse_session_loop_mt(session->fuse, config);
-	fuse_loop_cfg_destroy(config);
-	/* An unmount that meets a read half-way gives it this in place of the ENODEV that libfuse waits for:
-	 * Linux fs/fuse/dev.c, fuse_dev_do_read(). */
-	if (result == -ECONNABORTED)
-		result = 0;
-	return result < 0 ? result : 0;
-}
-
 int llfuse_main(struct llfuse_session *session)
 {
 	int err;
 
 	if (session->handles_signals) {
 		err = ll_signals_start();
-		if (err)
+		if (err) {
+			llfuse_log(LLFUSE_LOG_ERROR, session->name, "cannot make a thread for signals: %s",
+				   strerror(-err));
 			return err;
+		}
 	}
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "entering main loop");
-	err = loop(session);
+	err = ll_loop_run(session);
 	if (!err)
 		err = atomic_load(&session->init_error);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "left main loop: %s", err ? strerror(-err) : "done");
@@ -247,7 +230,7 @@ int llfuse_main(struct llfuse_session *session)
 
 void llfuse_stop(struct llfuse_session *session)
 {
-	fuse_session_exit(session->fuse);
+	ll_loop_stop(session);
 }
 
 void llfuse_close(struct llfuse_session *session, bool unmount)
@@ -354,8 +337,6 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 	if (config->daemon)
 		report_mounted(&background, name);
 	err = llfuse_main(session);
-	if (err && !atomic_load(&session->init_error))
-		llfuse_log(LLFUSE_LOG_ERROR, name, "the connection to the kernel failed: %s", strerror(-err));
 	llfuse_close(session, true);
 	return err ? 1 : 0;
 }

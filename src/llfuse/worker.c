@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The threads that answer requests.  libfuse makes them; this file gives each one a
- * struct worker when it answers its first request, and keeps it until the session ends.
+ * The threads that answer requests.  Those that read /dev/fuse are loop.c's, those of the rings
+ * libfuse's; this file gives each one a struct worker before it answers its first request, and
+ * keeps it until the session ends.
  */
 #include <stdlib.h>
 
@@ -16,7 +17,7 @@ static pthread_key_t at_exit_key;
 static bool has_key; /* without one, nobody takes a worker over */
 static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
 
-/* The last owner frees: a thread that libfuse has detached may outlive the session by a moment. */
+/* The last owner frees. */
 static void drop(void *arg)
 {
 	struct worker *worker = arg;
@@ -47,11 +48,13 @@ static struct worker *make_locked(struct llfuse_session *session, unsigned owner
 }
 
 /* Takes over from a thread that has ended, counters included, or makes one. */
-static struct worker *find_or_make_locked(struct llfuse_session *session)
+static struct worker *find_or_make_locked(struct llfuse_session *session, bool is_reader)
 {
 	for (struct worker *worker = session->workers; worker; worker = worker->next) {
 		unsigned one = 1;
 
+		if (is_reader && worker->is_for_ring)
+			continue;
 		if (atomic_compare_exchange_strong(&worker->owners, &one, 2))
 			return worker;
 	}
@@ -63,18 +66,23 @@ int ll_workers_reserve(struct llfuse_session *session, size_t n)
 	int err = 0;
 
 	pthread_mutex_lock(&session->workers_lock);
-	for (size_t i = 0; i < n && !err; i++)
-		if (!make_locked(session, 1))
+	for (size_t i = 0; i < n && !err; i++) {
+		struct worker *worker = make_locked(session, 1);
+
+		if (worker)
+			worker->is_for_ring = true;
+		else
 			err = -ENOMEM;
+	}
 	pthread_mutex_unlock(&session->workers_lock);
 	return err;
 }
 
 /* libfuse ends its ring threads with pthread_cancel().  A handler that is cut off in the
  * middle would keep its locks for ever, so a thread that answers requests cannot be
- * cancelled; a ring thread also ends by the event that libfuse sends it, and the others
- * are made cancellable again by libfuse while they wait for the next request. */
-static struct worker *enlist(struct llfuse_session *session)
+ * cancelled (L3); a ring thread also ends by the event that libfuse sends it, and loop.c lets its
+ * own be cancelled while they wait for the next request. */
+static struct worker *enlist(struct llfuse_session *session, bool is_reader)
 {
 	struct worker *worker;
 
@@ -83,7 +91,7 @@ static struct worker *enlist(struct llfuse_session *session)
 	if (session->handles_signals)
 		ll_signals_block();
 	pthread_mutex_lock(&session->workers_lock);
-	worker = find_or_make_locked(session);
+	worker = find_or_make_locked(session, is_reader);
 	pthread_mutex_unlock(&session->workers_lock);
 	if (!worker)
 		return NULL;
@@ -101,7 +109,12 @@ struct worker *ll_worker_current(struct llfuse_session *session)
 {
 	if (current.session_id == session->id)
 		return current.worker;
-	return enlist(session);
+	return enlist(session, false);
+}
+
+struct worker *ll_worker_of_reader(struct llfuse_session *session)
+{
+	return enlist(session, true);
 }
 
 void *ll_worker_scratch(struct worker *worker, size_t size)

@@ -543,6 +543,7 @@ def test_a_stack_trace_names_all_threads_and_disturbs_nobody(probe_many):
     assert re.search(r"\[stacktrace\] thread \d+ \(notifier\):", log)
     assert re.search(r"\[stacktrace\] thread \d+ \(signals\):", log)
     if not uses_tsan(probe.mount.pid):  # which has a thread of its own, and keeps signals back
+        assert re.search(r"\[stacktrace\] thread \d+ \(fuse-dev\):", log)
         assert "does not answer" not in log
 
 
@@ -1000,6 +1001,42 @@ def test_any_largest_write_works(start, transport, size):
         file.write(content)
     assert probe.read("a") == content
     assert with_fd(probe.path("a"), os.O_RDONLY | os.O_DIRECT, lambda fd: os.pread(fd, len(content), 0)) == content
+    probe.mount.stop()
+
+
+@pytest.fixture
+def many_pages():
+    """The kernel takes requests of up to 1024 pages, if the file system asks for such."""
+    path = "/proc/sys/fs/fuse/max_pages_limit"
+    try:
+        with open(path, encoding="ascii") as file:
+            before = file.read()
+        with open(path, "w", encoding="ascii") as file:
+            file.write("1024")
+    except OSError as err:
+        pytest.skip(f"the kernel's limit of pages cannot be raised: {err.strerror}")
+    try:
+        yield
+    finally:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(before)
+
+
+@needs_root
+def test_a_write_is_never_larger_than_the_buffer_for_it(start, transport, many_pages):
+    """The buffers are made before the file system says how much it wants."""
+    probe = start(*transport.options, "--max-write", str(4 << 20))
+    content = os.urandom(4 << 20)
+    fd = os.open(probe.path("a"), os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, len(content)) as aligned:
+            aligned[:] = content
+            before = probe("stats write")
+            assert os.pwrite(fd, aligned, 0) == len(content)
+            assert probe("stats write") - before >= 4 + 1  # and the question
+    finally:
+        os.close(fd)
+    assert probe.read("a") == content
     probe.mount.stop()
 
 

@@ -340,6 +340,48 @@ def test_fsname_can_be_given(new_mount, program):
     assert mounts.mount_at(mount.mountpoint).source == "something else"
 
 
+@needs_root
+@pytest.mark.parametrize("flags", [0, os.O_NONBLOCK])
+def test_a_descriptor_that_somebody_else_has_mounted(place, many, flags):
+    """Also one that does not block; the mount stays, whoever's it is."""
+    elsewhere = os.path.join(place, "elsewhere")
+    os.mkdir(elsewhere)
+    fd = os.open("/dev/fuse", os.O_RDWR | flags)
+    try:
+        kernel.mount("elsewhere", elsewhere, "fuse", 0, f"fd={fd},rootmode=40000,user_id=0,group_id=0")
+        mount = mounts.Mount("lltest", place, operands=[*many.options, f"/dev/fd/{fd}"], pass_fds=(fd,))
+    finally:
+        os.close(fd)
+    try:
+        for _ in range(200):
+            assert os.listdir(elsewhere) == ["message"]
+            assert not os.path.exists(os.path.join(elsewhere, "other"))
+        before = cpu_ticks(mount)
+        time.sleep(0.3)  # in which it has nothing to do
+        assert cpu_ticks(mount) - before < 10
+        mount.send_signal(signal.SIGTERM)
+        assert mount.wait() == 0
+        assert mounts.mount_at(elsewhere) is not None
+    finally:
+        kernel.umount(elsewhere, kernel.MNT_DETACH)
+        mount.abandon()
+
+
+def cpu_ticks(mount):
+    """The processor time of a program so far, in hundredths of a second."""
+    with open(f"/proc/{mount.pid}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("option", ["clone_fd", "max_idle_threads=1", "max_threads=3"])
+def test_options_about_threads(new_mount, program, many, option):
+    mount = new_mount(program, *many.options, "-o", option)
+    touch(mount)
+    mount.stop()
+    assert mount.stderr() == ""
+
+
 def test_odd_bytes_in_the_paths(new_mount, place):
     """A comma, a backslash and a space in SOURCE and mount point reach nobody as an option."""
     source = os.path.join(place, "so,ro\\,u r=ce")

@@ -96,6 +96,37 @@ static void reserved_workers_are_there_when_memory_is_not(void **state)
 	assert_int_equal(stats.op[LLFUSE_OP_LOOKUP].count, 3);
 }
 
+static void *take_one_as_reader(void *arg)
+{
+	struct thread *thread = arg;
+
+	thread->worker = ll_worker_of_reader(&session);
+	pthread_barrier_wait(thread->all_have_one);
+	return NULL;
+}
+
+/* However many come before the first request on a ring. */
+static void a_reader_leaves_what_is_reserved_for_the_rings(void **state)
+{
+	struct thread readers[2];
+	pthread_barrier_t all_have_one;
+
+	(void)state;
+	assert_int_equal(ll_workers_reserve(&session, 1), 0);
+	pthread_barrier_init(&all_have_one, NULL, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		readers[i] = (struct thread){.all_have_one = &all_have_one};
+		assert_int_equal(pthread_create(&readers[i].thread, NULL, take_one_as_reader, &readers[i]), 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		pthread_join(readers[i].thread, NULL);
+		assert_non_null(readers[i].worker);
+		assert_false(readers[i].worker->is_for_ring);
+	}
+	pthread_barrier_destroy(&all_have_one);
+	assert_int_equal(count_workers(), 3);
+}
+
 static void reserving_without_memory_fails(void **state)
 {
 	(void)state;
@@ -125,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(reserved_workers_are_there_when_memory_is_not),
+		TEST(a_reader_leaves_what_is_reserved_for_the_rings),
 		TEST(reserving_without_memory_fails),
 		TEST(a_thread_takes_over_from_one_that_has_ended),
 	};
