@@ -45,7 +45,7 @@ void ll_turn_end(struct llfuse_session *session)
 		pthread_mutex_unlock(&session->serial_lock);
 }
 
-/* Returns false, with the request answered, if there is no memory even for the bookkeeping. */
+/* Returns false, with the request answered, if memory is too short for it. */
 bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -63,7 +63,7 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 		.umask = ctx->umask,
 		.internal = call,
 	};
-	if (!call->worker) {
+	if (!call->worker || ll_reserve_refuses(session, op)) {
 		if (op == LLFUSE_OP_FORGET)
 			fuse_reply_none(req); /* takes no answer */
 		else
@@ -72,6 +72,7 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 	}
 	if (atomic_load_explicit(&session->transport, memory_order_relaxed) == LLFUSE_TRANSPORT_AUTO)
 		note_transport(session, req, op);
+	ll_reserve_keep_rest(session, call->worker);
 	ll_turn_begin(session);
 	call->start_ns = now_ns();
 	return true;

@@ -24,7 +24,7 @@ struct call {
 void ll_turn_begin(struct llfuse_session *session);
 void ll_turn_end(struct llfuse_session *session);
 
-/* Returns false, with the request answered, if there is no memory even for the bookkeeping. */
+/* Returns false, with the request answered, if memory is too short for it. */
 bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op);
 /* After the handler: counts, and lets the next one run where there is one worker. */
 void ll_call_end(struct call *call, bool is_error);

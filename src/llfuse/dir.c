@@ -12,6 +12,10 @@
  * a name of at least one byte, padded to 8.  Bounds how many entries fit. */
 enum { SMALLEST_PLUS_ENTRY = 160 };
 
+/* If less is asked for, less is answered.  An answer without an entry would be the end of the listing: the longest
+ * name fits. */
+enum { SHORTEST_ANSWER = 2048 };
+
 /* A made-up listing keeps its entries in this form. */
 struct dir_record {
 	char *name;
@@ -33,27 +37,46 @@ static int reserve_counted(struct worker *worker, size_t capacity)
 	return 0;
 }
 
-int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, size_t size, bool wants_attr)
+/* Room for an answer of dir->size bytes. */
+static int find_room(struct llfuse_dir *dir, struct worker *worker)
 {
 	size_t payload_size;
 	char *payload;
+	int err;
 
+	if (fuse_req_is_uring(dir->req) && !fuse_req_get_payload(dir->req, &payload, &payload_size, NULL) &&
+	    payload_size >= dir->size)
+		dir->buf = payload;
+	else
+		dir->buf = ll_worker_scratch(worker, dir->size);
+	if (!dir->buf)
+		return -ENOMEM;
+	if (!dir->wants_attr)
+		return 0;
+	err = reserve_counted(worker, dir->size / SMALLEST_PLUS_ENTRY + 1);
+	if (!err)
+		dir->counted = worker->counted;
+	return err;
+}
+
+int ll_dir_reserve(struct worker *worker)
+{
+	if (!ll_worker_scratch(worker, SHORTEST_ANSWER))
+		return -ENOMEM;
+	return reserve_counted(worker, SHORTEST_ANSWER / SMALLEST_PLUS_ENTRY + 1);
+}
+
+/* Where memory is short, so is the answer. */
+int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, size_t size, bool wants_attr)
+{
 	memset(dir, 0, sizeof(*dir));
 	dir->req = req;
 	dir->size = size;
 	dir->wants_attr = wants_attr;
-	if (fuse_req_is_uring(req) && !fuse_req_get_payload(req, &payload, &payload_size, NULL) && payload_size >= size)
-		dir->buf = payload;
-	else
-		dir->buf = ll_worker_scratch(worker, size);
-	if (!dir->buf)
-		return -ENOMEM;
-	if (wants_attr) {
-		int err = reserve_counted(worker, size / SMALLEST_PLUS_ENTRY + 1);
-
-		if (err)
-			return err;
-		dir->counted = worker->counted;
+	while (find_room(dir, worker)) {
+		if (dir->size / 2 < SHORTEST_ANSWER)
+			return -ENOMEM;
+		dir->size /= 2;
 	}
 	return 0;
 }

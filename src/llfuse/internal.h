@@ -26,6 +26,14 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Memory for when there is no other: see reserve.c. */
+struct reserve {
+	void *blocks[8];
+	unsigned n_blocks;
+	void *rest; /* what libfuse left of one that is lent to it */
+	bool is_lent;
+};
+
 /* One thread that answers requests of one session: its counters, written by it alone and
  * read by anyone, and memory that it uses again for each request. */
 struct worker {
@@ -43,6 +51,7 @@ struct worker {
 	uint64_t *counted; /* inodes of a readdirplus answer, to be given back if it does not arrive */
 	size_t counted_capacity;
 	struct open_file *spare_open; /* for the next open: see opens.c */
+	struct reserve reserve; /* of a thread that reads /dev/fuse */
 };
 
 /* How the open files of one inode do their I/O: see passthrough.c. */
@@ -113,6 +122,7 @@ struct llfuse_session {
 	pthread_mutex_t workers_lock;
 	struct worker *workers; /* guarded by workers_lock for writing; readers start at the head */
 
+	_Atomic unsigned n_lent; /* reserves that are lent now */
 	struct loop loop;
 	struct io_mode_table io_modes;
 	struct open_table opens;
@@ -130,11 +140,22 @@ void ll_loop_stop(struct llfuse_session *session);
 struct worker *ll_worker_current(struct llfuse_session *session);
 /* The same for a thread that reads /dev/fuse, in its first call. */
 struct worker *ll_worker_of_reader(struct llfuse_session *session);
-/* So that the next @n threads of rings need no memory for theirs.  Returns 0 or -ENOMEM. */
+/* So that the next @n threads of rings need no memory for theirs, nor for a first listing.  Returns 0 or -ENOMEM. */
 int ll_workers_reserve(struct llfuse_session *session, size_t n);
 void *ll_worker_scratch(struct worker *worker, size_t size);
 void ll_worker_count(struct worker *worker, enum llfuse_op op, bool is_error, uint64_t elapsed_ns);
 void ll_workers_free(struct llfuse_session *session);
+
+/* reserve.c: for the threads that read /dev/fuse. */
+/* Also what a listing needs.  Returns 0 or -ENOMEM. */
+int ll_reserve_init(struct worker *worker);
+void ll_reserve_done(struct worker *worker);
+/* Before libfuse takes up a request, once it has, and when it is done with it. */
+void ll_reserve_lend(struct llfuse_session *session, struct worker *worker);
+void ll_reserve_keep_rest(struct llfuse_session *session, struct worker *worker);
+void ll_reserve_take_back(struct llfuse_session *session, struct worker *worker);
+/* Whether memory is so short that a request of this type is answered ENOMEM.  Any thread. */
+bool ll_reserve_refuses(const struct llfuse_session *session, enum llfuse_op op);
 
 /* dispatch.c: the table for libfuse, with a function for each handler that is set. */
 void ll_dispatch_table(const struct llfuse_ops *ops, struct fuse_lowlevel_ops *table);
@@ -188,7 +209,9 @@ struct llfuse_dir {
 	size_t n_records, max_records;
 };
 
-/* Room for @size bytes of answer to @req.  Returns 0 or -ENOMEM. */
+/* So that a listing needs no memory.  Returns 0 or -ENOMEM. */
+int ll_dir_reserve(struct worker *worker);
+/* Room for @size bytes of answer to @req, or for fewer.  Returns 0 or -ENOMEM. */
 int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, size_t size, bool wants_attr);
 void ll_entry_to_fuse(const struct llfuse_entry *entry, struct fuse_entry_param *param);
 

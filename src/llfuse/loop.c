@@ -24,6 +24,7 @@ struct reader {
 	struct reader *next;
 	struct llfuse_session *session;
 	pthread_t thread;
+	struct worker *worker;
 	struct fuse_buf buf; /* without memory until the first receive() */
 	_Atomic bool has_ended;
 	int err; /* once has_ended: 0, -ENOMEM if it found no memory, or what the read failed with */
@@ -118,7 +119,8 @@ static int receive_first(struct reader *reader)
 {
 	int n;
 
-	if (!ll_worker_of_reader(reader->session))
+	reader->worker = ll_worker_of_reader(reader->session);
+	if (!reader->worker || ll_reserve_init(reader->worker))
 		return -ENOMEM;
 	ll_log_demote(true); /* that there is no buffer is told by who misses the reader */
 	n = receive(reader);
@@ -136,7 +138,9 @@ static int answer(struct reader *reader)
 	while (n > 0) {
 		if (atomic_fetch_sub(&loop->n_idle, 1) == 1)
 			ask_for_another(session);
+		ll_reserve_lend(session, reader->worker);
 		fuse_session_process_buf(session->fuse, &reader->buf);
+		ll_reserve_take_back(session, reader->worker);
 		if (fuse_session_exited(session->fuse) || is_surplus(session))
 			return 0;
 		atomic_fetch_add(&loop->n_idle, 1);

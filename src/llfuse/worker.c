@@ -27,6 +27,7 @@ static void drop(void *arg)
 	free(worker->scratch);
 	free(worker->counted);
 	free(worker->spare_open);
+	ll_reserve_done(worker);
 	free(worker);
 }
 
@@ -71,7 +72,7 @@ int ll_workers_reserve(struct llfuse_session *session, size_t n)
 
 		if (worker)
 			worker->is_for_ring = true;
-		else
+		if (!worker || ll_opens_reserve(worker) || ll_dir_reserve(worker))
 			err = -ENOMEM;
 	}
 	pthread_mutex_unlock(&session->workers_lock);
@@ -120,11 +121,12 @@ struct worker *ll_worker_of_reader(struct llfuse_session *session)
 void *ll_worker_scratch(struct worker *worker, size_t size)
 {
 	if (size > worker->scratch_size) {
-		free(worker->scratch);
-		worker->scratch_size = 0;
-		worker->scratch = malloc(size);
-		if (!worker->scratch)
+		void *larger = malloc(size);
+
+		if (!larger)
 			return NULL;
+		free(worker->scratch);
+		worker->scratch = larger;
 		worker->scratch_size = size;
 	}
 	return worker->scratch;

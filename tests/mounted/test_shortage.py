@@ -14,6 +14,7 @@ import pytest
 
 from conftest import needs_root
 from harness import kernel, mounts
+from harness.children import Child
 from test_library import DEADLINE_S, PATTERN, Probe, in_threads, list_and_stat
 
 KIB = 1024
@@ -175,3 +176,66 @@ def test_a_full_table_of_descriptors_ends_nothing(start, transport):
 
     in_threads(4, use)
     assert probe.read("a") == b"text"
+
+
+def fill(_link, directory, who):
+    """Writes files until long after there is room for no more.  Returns the names, and how often there was none."""
+    names, n_failed = [], 0
+    for number in range(40):
+        path = os.path.join(directory, f"{who}-{number}")
+        try:
+            with open(path, "wb", buffering=0) as file:
+                names.append(path)
+                for _ in range(64):
+                    file.write(bytes(1 << 16))
+                os.fsync(file.fileno())
+        except OSError as err:
+            if err.errno not in (errno.ENOMEM, errno.ENOSPC, errno.EIO):
+                raise
+            n_failed += 1
+    return names, n_failed
+
+
+def until_there_is_memory(call, *args):
+    """What a call returns, which may find no memory for a while."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return call(*args)
+        except OSError as err:
+            # EIO: of a page that was not read or written for want of memory.
+            if err.errno not in (errno.ENOMEM, errno.EIO) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
+
+
+def write_and_read(path):
+    with open(path, "wb") as file:
+        file.write(b"x" * 100000)
+    with open(path, "rb") as file:
+        assert file.read() == b"x" * 100000
+
+
+@needs_address_space
+@pytest.mark.parametrize("headroom_kib", [9000, 15000, 20000, 30000])
+def test_a_tmpfs_whose_memory_is_full_can_be_emptied(new_mount, transport, headroom_kib):
+    """With one arena, for else each thread would have one, and much of it in reserve."""
+    mount = new_mount(
+        "tmpfs",
+        "-o",
+        "data=heap",
+        *transport.options,
+        preexec_fn=before_exec_with_usual_stacks,
+        env={**os.environ, "MALLOC_ARENA_MAX": "1"},
+    )
+    os.listdir(mount.mountpoint)
+    limit_memory(mount, headroom_kib)
+    filled = [child.result() for child in [Child(fill, mount.mountpoint, who) for who in range(4)]]
+    assert all(n_failed for _, n_failed in filled)
+    listed = until_there_is_memory(os.listdir, mount.mountpoint)
+    for names, _ in filled:
+        assert {os.path.basename(name) for name in names} <= set(listed)
+        for name in names:
+            until_there_is_memory(os.unlink, name)
+    assert until_there_is_memory(os.listdir, mount.mountpoint) == []
+    until_there_is_memory(write_and_read, os.path.join(mount.mountpoint, "f"))

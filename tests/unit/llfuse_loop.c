@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -44,6 +43,7 @@ static struct {
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct llfuse_session session;
+static _Thread_local bool is_lent; /* the reserve, to libfuse */
 
 #define WITH_LOCK(...)                                                                                                 \
 	do {                                                                                                           \
@@ -120,6 +120,8 @@ void fuse_session_process_buf(struct fuse_session *fuse, const struct fuse_buf *
 {
 	(void)fuse;
 	atomic_store(&session.is_initialized, true); /* as INIT does, which comes first */
+	if (!is_lent)
+		llfuse_log(LLFUSE_LOG_ERROR, "probe", "libfuse lacks the reserve");
 	if (buf->size == STOPS)
 		ll_loop_stop(&session);
 	pthread_mutex_lock(&fake.lock);
@@ -180,6 +182,22 @@ struct worker *ll_worker_of_reader(struct llfuse_session *of)
 	(void)of;
 	WITH_LOCK(can_be_had = fake.workers_left > 0; fake.workers_left -= can_be_had);
 	return can_be_had ? &worker : NULL;
+}
+
+int ll_reserve_init(struct worker *worker)
+{
+	return worker ? 0 : -ENOMEM;
+}
+
+void ll_reserve_lend(struct llfuse_session *of, struct worker *worker)
+{
+	is_lent = of && worker;
+}
+
+void ll_reserve_take_back(struct llfuse_session *of, struct worker *worker)
+{
+	(void)of, (void)worker;
+	is_lent = false;
 }
 
 void ll_signals_block(void)

@@ -150,6 +150,20 @@ static void a_thread_takes_over_from_one_that_has_ended(void **state)
 	assert_int_equal(count_workers(), 1);
 }
 
+static void scratch_memory_that_cannot_grow_stays(void **state)
+{
+	struct worker *worker = ll_worker_current(&session);
+	void *scratch;
+
+	(void)state;
+	assert_non_null(worker);
+	scratch = ll_worker_scratch(worker, 1000);
+	assert_non_null(scratch);
+	atomic_store(&has_no_memory, true);
+	assert_null(ll_worker_scratch(worker, 2000));
+	assert_ptr_equal(ll_worker_scratch(worker, 1000), scratch);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -159,6 +173,7 @@ int main(void)
 		TEST(a_reader_leaves_what_is_reserved_for_the_rings),
 		TEST(reserving_without_memory_fails),
 		TEST(a_thread_takes_over_from_one_that_has_ended),
+		TEST(scratch_memory_that_cannot_grow_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
