@@ -78,9 +78,14 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
-static bool kernel_is_open(const struct data *data)
+/* The last release may still be on its way: if the kernel opened the file, then it knows better. */
+static bool kernel_is_open(struct data_plane *plane, const struct data *data)
 {
-	return data->backing && (data->backing->opens > 0 || data->backing->was_writable);
+	struct backing *backing = data->backing;
+
+	if (!backing || backing->opens == 0)
+		return false;
+	return !backing->is_handed_out || backing_is_held(store_of(plane), backing);
 }
 
 static bool kernel_is_stale(const struct data *data)

@@ -125,6 +125,29 @@ static void take_later(struct stamp *mine, const struct timespec *seen)
 		*mine = stamp;
 }
 
+/* What goes with @inode, its names aside. */
+static struct mem_cost cost_of(const struct inode *inode, struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+{
+	struct mem_cost cost = {.memory = mem_block_cost(sizeof(*inode))};
+	struct data_look look = {0};
+
+	if (inode_is_regular(inode))
+		plane->ops->look(plane, &inode->data, &look);
+	*(plane->ops->is_share ? &cost.share : &cost.memory) += look.allocated;
+	cost.memory += xattr_cost(inode->xattrs);
+	return cost;
+}
+
+/* It does not go after all; @cost is what left. */
+static void stay_with(struct inode *inode, struct data_plane *plane, const struct mem_cost *cost) REQUIRES(inode->lock)
+{
+	if (!inode->is_leaving)
+		return;
+	mem_stay(plane->mem, inode->left, cost);
+	inode->is_leaving = false;
+	inode->left = 0;
+}
+
 /* Whether @a is later than @b by less than a tick: then we stamped it, by a finer clock than the one of @b. */
 static bool is_just_after(struct stamp a, const struct timespec *b)
 {
@@ -139,13 +162,15 @@ static bool is_just_after(struct stamp a, const struct timespec *b)
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct data_look look;
+	struct mem_cost before;
 
 	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
 		return;
-	/* It stays with what it left with. */
-	inode_stay_locked(inode, plane);
+	before = cost_of(inode, plane);
 	plane->ops->refresh(plane, &inode->data);
 	plane->ops->look(plane, &inode->data, &look);
+	if (look.allocated != before.share) /* a plane that is ever stale is the share */
+		stay_with(inode, plane, &before);
 	if (look.was_read)
 		inode->atime = stamp_of(&look.atime);
 	if (look.was_written) {
@@ -430,19 +455,6 @@ int inode_inherit(struct inode *dir, struct mem *mem, mode_t *mode, struct owner
 /* ------------------------------------------------------------------------ */
 /* Going                                                                     */
 
-/* What goes with @inode, its names aside. */
-static struct mem_cost cost_of(const struct inode *inode, struct data_plane *plane) REQUIRES_SHARED(inode->lock)
-{
-	struct mem_cost cost = {.memory = mem_block_cost(sizeof(*inode))};
-	struct data_look look = {0};
-
-	if (inode_is_regular(inode))
-		plane->ops->look(plane, &inode->data, &look);
-	*(plane->ops->is_share ? &cost.share : &cost.memory) += look.allocated;
-	cost.memory += xattr_cost(inode->xattrs);
-	return cost;
-}
-
 void inode_leave_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct mem_cost cost;
@@ -471,9 +483,7 @@ void inode_stay_locked(struct inode *inode, struct data_plane *plane)
 	if (!inode->is_leaving)
 		return;
 	cost = cost_of(inode, plane);
-	mem_stay(plane->mem, inode->left, &cost);
-	inode->is_leaving = false;
-	inode->left = 0;
+	stay_with(inode, plane, &cost);
 }
 
 static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)

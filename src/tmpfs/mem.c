@@ -230,6 +230,15 @@ static struct leaving_amount amount_of(const struct mem_cost *cost)
 	return amount;
 }
 
+/* How much more than its @part the share has in use, at most @most. */
+static uint64_t beyond_part(const struct mem *mem, uint64_t part, uint64_t most)
+{
+	uint64_t used = round_up(mem->share.used(mem->share.arg), PAGE);
+	uint64_t beyond = used > part ? used - part : 0;
+
+	return beyond < most ? beyond : most;
+}
+
 /*
  * The share keeps its limit itself, and does not know that something is leaving it: it gets as much more.
  * That takes time, and is done only where the room may be missed before it is really there.
@@ -243,8 +252,12 @@ static void lend_locked(struct mem *mem)
 		return;
 	is_short = before > 0 || add_up(mem->share.used(mem->share.arg), LEAVING_MAX) > part;
 	mem->lent = is_short ? mem->leaving.all.share : 0;
-	if (mem->lent != before && resize_share_locked(mem, mem_max(mem), atomic_load(&mem->granted)))
-		mem->lent = before; /* it is in use: to be tried again */
+	if (mem->lent == before || !resize_share_locked(mem, mem_max(mem), atomic_load(&mem->granted)))
+		return;
+	/* It is in use.  It becomes no more, and is to be tried again. */
+	mem->lent = beyond_part(mem, part, before);
+	if (resize_share_locked(mem, mem_max(mem), atomic_load(&mem->granted)))
+		mem->lent = before;
 }
 
 static void count_again_locked(struct mem *mem, const struct leaving_amount *back)

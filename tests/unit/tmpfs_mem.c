@@ -268,11 +268,11 @@ static void what_leaves_the_share_makes_room_in_it(void **state)
 	mem_gone_end(&mem);
 	assert_int_equal(place.max, 4 * MIB);
 	assert_int_equal(mem_taken(&mem), 3 * MIB);
-	/* What stays after all, while its room is used, is lent until there is room. */
+	/* What stays after all, while some of its room is used, becomes no more, and is lent until there is room. */
 	left = mem_leave(&mem, &cost);
-	place.used += 3 * MIB;
+	place.used += 2 * MIB;
 	mem_stay(&mem, left, &cost);
-	assert_int_equal(place.max, 7 * MIB);
+	assert_int_equal(place.max, 5 * MIB);
 	place.used = MIB;
 	mem_gone_begin(&mem, 0, &cost);
 	mem_gone_end(&mem);

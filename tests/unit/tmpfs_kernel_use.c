@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* The kernel's plane: files that are mapped, or go while the kernel still has them open. */
+#include "tmpfs_kernel.h"
+
+static void unlinked_file_whose_release_is_on_its_way_leaves(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct tree_limits limits, used;
+
+	close(open_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle));
+	assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 20 * MIB, 0), 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	tree_put(f->tree, inode);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+}
+
+static void unlinked_file_leaves_at_once_unless_it_is_open(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *open = new_file(f, "open"), *closed = new_file(f, "closed");
+	struct tree_limits limits, used;
+	uint64_t before;
+	int fd = -1;
+
+	tree_usage(f->tree, &limits, &used);
+	before = used.size;
+	for (int i = 0; i < 2; i++) {
+		struct inode *inode = i ? open : closed;
+		int handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
+
+		if (inode == open)
+			fd = open_behind_our_back(f, handle);
+		assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 20 * MIB, 0), 0);
+	}
+	close_file(f, closed, FILE_OPEN_WRITER);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, before + 40 * MIB, before + 41 * MIB);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "closed"), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, before + 20 * MIB, before + 21 * MIB);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "open"), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, before + 20 * MIB, before + 21 * MIB);
+	close(fd);
+	close_file(f, open, FILE_OPEN_WRITER);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, before + MIB);
+	tree_put(f->tree, open);
+	tree_put(f->tree, closed);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, before + MIB);
+}
+
+static void D4_who_has_mapped_a_file_never_sees_another_ones(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *mapped = new_file(f, "mapped"), *other = new_file(f, "other");
+	const struct backing *backing;
+	struct file_opening opening;
+	char *map;
+
+	opening = open_file(f, mapped, FILE_OPEN_WRITER);
+	map = map_behind_our_back(f, opening.handle, 4096);
+	backing = mapped->data.backing;
+	close_file(f, mapped, FILE_OPEN_WRITER);
+	assert_ptr_equal(mapped->data.backing, backing);
+	opening = open_file(f, other, FILE_OPEN_WRITER);
+	assert_ptr_not_equal(other->data.backing, backing);
+	close_file(f, other, FILE_OPEN_WRITER);
+	/* Even if the inode went, which the kernel does not let happen. */
+	remove_file(f, "mapped", mapped);
+	opening = open_file(f, other, FILE_OPEN_WRITER);
+	write_behind_our_back(f, opening.handle, "secret", 0);
+	close_file(f, other, FILE_OPEN_WRITER);
+	assert_ptr_not_equal(other->data.backing, backing);
+	munmap(map, 4096);
+	tree_put(f->tree, other);
+}
+
+static void D4_unmapped_empty_file_gives_up_its_backing_file(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, 4096);
+
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_non_null(inode->data.backing);
+	munmap(map, 4096);
+	open_file(f, inode, 0);
+	close_file(f, inode, 0);
+	assert_null(inode->data.backing);
+	tree_put(f->tree, inode);
+}
+
+static void what_is_stored_by_a_mapping_shows_after_the_last_close(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, MIB);
+	const struct inode_change size = {.set = INODE_SET_SIZE, .size = MIB};
+	struct stat st;
+
+	assert_int_equal(inode_change(inode, f->tree->plane, &size, &st), 0);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_true(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, 0);
+	memset(map, 1, MIB);
+	assert_true(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, MIB / 512);
+	munmap(map, MIB);
+	assert_false(inode_stat(inode, f->tree->plane, &st, NULL));
+	assert_int_equal(st.st_blocks, MIB / 512);
+	tree_put(f->tree, inode);
+}
+
+static void D3_file_that_is_mapped_is_handed_out_whatever_its_bits(void **state)
+{
+	const struct inode_change mode = {.set = INODE_SET_MODE, .mode = 04755};
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, 4096);
+	struct file_opening opening;
+	struct stat st;
+
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_int_equal(inode_change(inode, f->tree->plane, &mode, &st), 0);
+	opening = open_file(f, inode, FILE_OPEN_WRITER);
+	assert_true(opening.handle > 0);
+	assert_true(opening.is_ours);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	f->registry.refuses = true;
+	assert_int_equal(file_open(inode, f->tree->plane, 0, &f->registry, &opening), -EOPNOTSUPP);
+	munmap(map, 4096);
+	opening = open_file(f, inode, 0);
+	assert_int_equal(opening.handle, 0);
+	close_file(f, inode, 0);
+	tree_put(f->tree, inode);
+}
+
+static void T7_what_left_once_does_not_leave_again(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct tree_limits limits, used;
+
+	assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 8 * MIB, 0), 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	open_file(f, inode, 0);
+	close_file(f, inode, 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	tree_put(f->tree, inode);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+}
+
+static void T7_what_grows_while_it_leaves_is_counted(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	char *map = map_behind_our_back(f, open_file(f, inode, 0).handle, 8 * MIB);
+	const struct inode_change size = {.set = INODE_SET_SIZE, .size = 8 * MIB};
+	struct tree_limits limits, used;
+	struct stat st;
+
+	assert_int_equal(inode_change(inode, f->tree->plane, &size, &st), 0);
+	close_file(f, inode, 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	memset(map, 1, 8 * MIB);
+	set_times(f, inode, 1, 2); /* looks again */
+	assert_int_equal(stat_of(f, inode).st_blocks, 8 * MIB / 512);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	munmap(map, 8 * MIB);
+	tree_put(f->tree, inode);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 0, MIB);
+	assert_int_equal(used.inodes, 1);
+	inode = new_file(f, "next");
+	assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 8 * MIB, 0), 0);
+	tree_usage(f->tree, &limits, &used);
+	assert_in_range(used.size, 8 * MIB, 9 * MIB);
+	tree_put(f->tree, inode);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(unlinked_file_whose_release_is_on_its_way_leaves),
+		TEST(unlinked_file_leaves_at_once_unless_it_is_open),
+		TEST(D4_who_has_mapped_a_file_never_sees_another_ones),
+		TEST(D4_unmapped_empty_file_gives_up_its_backing_file),
+		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),
+		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
+		TEST(T7_what_left_once_does_not_leave_again),
+		TEST(T7_what_grows_while_it_leaves_is_counted),
+	};
+
+	return cmocka_run_group_tests_name("tmpfs_kernel_use", tests, NULL, NULL);
+}
