@@ -534,8 +534,8 @@ void backing_count_opens(struct backing_store *store, struct backing *backing, i
 }
 
 /* Whether our descriptor, which is held, is the only one of the file: only then is there a lease.  It is given back at
- * once: if the kernel opens the file just then, for an open that we have granted, it waits for that, and sends us SIGIO,
- * which the program ignores.  Source: F_SETLEASE in fcntl(2). */
+ * once; nobody may have been granted an open that the kernel has yet to make, which would fail.
+ * Source: F_SETLEASE in fcntl(2). */
 static bool is_ours_alone(int fd)
 {
 	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
@@ -544,16 +544,16 @@ static bool is_ours_alone(int fd)
 	return true;
 }
 
-bool backing_is_held(struct backing_store *store, struct backing *backing)
+static bool is_held(struct backing_store *store, struct backing *backing)
 {
 	int fd = backing_get(store, backing);
-	bool is_held;
+	bool is_alone;
 
 	if (fd < 0)
 		return true; /* it may be */
-	is_held = !is_ours_alone(fd);
+	is_alone = is_ours_alone(fd);
 	backing_put(store, backing);
-	return is_held;
+	return !is_alone;
 }
 
 /* What is registered may be an earlier descriptor of ours. */
@@ -570,10 +570,10 @@ static void unregister(struct backing_store *store, struct backing *backing)
 
 static bool is_held_by_others(struct backing_store *store, struct backing *backing)
 {
-	if (!backing_is_held(store, backing))
+	if (!is_held(store, backing))
 		return false;
 	unregister(store, backing);
-	return backing_is_held(store, backing);
+	return is_held(store, backing);
 }
 
 bool backing_is_mapped(struct backing_store *store, struct backing *backing)

@@ -63,9 +63,6 @@ uint64_t backing_store_used(const struct backing_store *store);
  * Returns 0, -ENOSPC, -ENOMEM, -ENFILE ... */
 int backing_new(struct backing_store *store, bool may_exceed, struct backing **made);
 
-/* Whether the kernel has it open for somebody, or mapped, or may have. */
-bool backing_is_held(struct backing_store *store, struct backing *backing);
-
 /* Whether the kernel may have it in use for somebody though nobody has it open: a mapping lives on after the last
  * close.  The kernel has not opened it for anybody since then. */
 bool backing_is_mapped(struct backing_store *store, struct backing *backing);

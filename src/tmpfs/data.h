@@ -99,7 +99,6 @@ struct data_ops {
 	 * have to go through us and somebody has the file mapped. */
 	int (*open)(struct data_plane *plane, struct data *data, unsigned flags, void *request);
 	void (*close)(struct data_plane *plane, struct data *data, unsigned flags);
-	bool (*is_open)(struct data_plane *plane, const struct data *data);
 
 	/* Whether somebody may write now without our seeing it. */
 	bool (*is_changing)(const struct data *data);
@@ -136,11 +135,6 @@ struct data_plane {
 static inline bool data_is_stale(const struct data_plane *plane, const struct data *data)
 {
 	return plane->ops->is_stale && plane->ops->is_stale(data);
-}
-
-static inline bool data_is_open(struct data_plane *plane, const struct data *data)
-{
-	return plane->ops->is_open && plane->ops->is_open(plane, data);
 }
 
 static inline bool data_is_changing(const struct data_plane *plane, const struct data *data)

@@ -78,16 +78,6 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
-/* The last release may still be on its way: if the kernel opened the file, then it knows better. */
-static bool kernel_is_open(struct data_plane *plane, const struct data *data)
-{
-	struct backing *backing = data->backing;
-
-	if (!backing || backing->opens == 0)
-		return false;
-	return !backing->is_handed_out || backing_is_held(store_of(plane), backing);
-}
-
 static bool kernel_is_stale(const struct data *data)
 {
 	return data->backing && (data->backing->is_stale || data->backing->opens > 0 || data->backing->was_writable);
@@ -400,7 +390,10 @@ static void kernel_tidy(struct data_plane *plane, struct data *data)
 
 static bool kernel_is_changing(const struct data *data)
 {
-	return data->backing && (data->backing->writers > 0 || data->backing->was_writable);
+	const struct backing *backing = data->backing;
+
+	/* Where there is no page, no mapping stores to one; of the rest the kernel knows. */
+	return backing && !is_empty(&backing->look) && (backing->writers > 0 || backing->was_writable);
 }
 
 static bool kernel_set_times(struct data_plane *plane, struct data *data, struct timespec times[2])
@@ -454,7 +447,6 @@ static const struct data_ops data_kernel_ops = {
 	.copy = kernel_copy,
 	.open = kernel_open,
 	.close = kernel_close,
-	.is_open = kernel_is_open,
 	.is_changing = kernel_is_changing,
 	.is_stale = kernel_is_stale,
 	.refresh = kernel_refresh,

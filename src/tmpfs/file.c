@@ -33,11 +33,12 @@ static unsigned data_flags(const struct inode *inode, unsigned flags) REQUIRES_S
 static int open_locked(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
 		       struct file_opening *opening) REQUIRES(inode->lock)
 {
-	bool was_changing = data_is_changing(plane, &inode->data);
+	bool was_changing;
 	int handle;
 
 	inode_stay_locked(inode, plane);
 	inode_refresh_locked(inode, plane);
+	was_changing = data_is_changing(plane, &inode->data);
 	handle = plane->ops->open(plane, &inode->data, data_flags(inode, flags), request);
 	if (handle < 0)
 		return handle;

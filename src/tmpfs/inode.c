@@ -218,7 +218,7 @@ static bool try_rdlock_fresh(struct inode *inode, struct data_plane *plane) NO_T
  */
 static bool may_change(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
 {
-	return inode->lost_name || (inode_is_regular(inode) && data_is_changing(plane, &inode->data));
+	return inode->lost_names > 0 || (inode_is_regular(inode) && data_is_changing(plane, &inode->data));
 }
 
 bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
@@ -462,8 +462,6 @@ void inode_leave_locked(struct inode *inode, struct data_plane *plane)
 	if (inode->has_left || inode->links > 0)
 		return;
 	inode_refresh_locked(inode, plane);
-	if (inode_is_regular(inode) && data_is_open(plane, &inode->data))
-		return;
 	cost = cost_of(inode, plane);
 	inode->left = mem_leave(plane->mem, &cost);
 	inode->is_leaving = inode->has_left = inode->left != 0;
@@ -536,9 +534,17 @@ void inode_links_changed(struct inode *inode, int by)
 		inode->links = 0;
 	else
 		inode->links += (uint32_t)by;
-	if (by < 0 && inode->links > 0)
-		inode->lost_name = true;
+	if (by < 0 && inode->links > 0 && inode->lost_names < LOST_MANY)
+		inode->lost_names++;
 	inode->ctime = change_stamp(inode);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+void inode_loss_is_known(struct inode *inode)
+{
+	small_rwlock_wrlock(&inode->lock);
+	if (inode->lost_names > 0 && inode->lost_names < LOST_MANY)
+		inode->lost_names--;
 	small_rwlock_wrunlock(&inode->lock);
 }
 

@@ -35,6 +35,8 @@ struct stamp {
 	uint32_t nsec;
 } __attribute__((packed, aligned(4)));
 
+#define LOST_MANY 7
+
 struct symlink {
 	char *target;
 	size_t len;
@@ -58,7 +60,7 @@ struct inode {
 	bool starved : 1; /* what the kernel wrote back found no room: see file_lose() */
 	bool is_leaving : 1;
 	bool has_left : 1; /* once is enough: see inode_leave() */
-	bool lost_name : 1; /* one of several */
+	uint8_t lost_names : 3; /* of several, since the kernel was last seen to know how many are left; LOST_MANY: too many */
 	bool has_capability : 1; /* security.capability is among xattrs */
 	uint16_t permissions; /* the low 12 bits of st_mode */
 	uid_t uid;
@@ -148,8 +150,11 @@ void inode_links_changed(struct inode *inode, int by);
 
 bool inode_has_name(struct inode *inode);
 
-/* If the last name was removed, and nobody is known to use the inode, it is about to go: what it costs does
- * not count for a moment.  It stays after all when its bytes change, and for good. */
+/* The kernel is done with the loss of a name. */
+void inode_loss_is_known(struct inode *inode);
+
+/* If the last name was removed, it is about to go: what it costs does not count for a moment, even if it is open, as its
+ * last release may be on its way.  It stays after all when its bytes change, and for good. */
 void inode_leave(struct inode *inode, struct data_plane *plane);
 void inode_leave_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 void inode_stay_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);

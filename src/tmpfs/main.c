@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <stddef.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -199,7 +198,6 @@ static int mount_and_run(struct llfuse_config *config, const struct settings *se
 		return 1;
 	raise_file_limit();
 	drop_fsetid();
-	(void)signal(SIGIO, SIG_IGN); /* see is_ours_alone() in backing.c */
 	err = tree_new(settings->mode, settings->owner, &settings->limits, &fs.tree);
 	if (err) {
 		llfuse_complain(PROGRAM, "%s", strerror(-err));

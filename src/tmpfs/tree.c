@@ -62,6 +62,7 @@ int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, 
 		free(tree);
 		return err;
 	}
+	(void)pthread_mutex_init(&tree->losses.lock, NULL); /* never fails for the default kind */
 	mem_init(&tree->mem, limits->size, limits->inodes);
 	itable_init(&tree->inodes);
 	atomic_init(&tree->next_number, TREE_ROOT_NUMBER);
@@ -110,6 +111,7 @@ void tree_free(struct tree *tree)
 	if (tree->plane)
 		tree->plane->ops->free(tree->plane);
 	mem_done(&tree->mem);
+	(void)pthread_mutex_destroy(&tree->losses.lock);
 	(void)pthread_rwlock_destroy(&tree->lock); /* fails only while it is held */
 	free(tree);
 }
@@ -241,6 +243,40 @@ int tree_get_place(struct tree *tree, uint64_t number, const char *bytes, struct
 	int err = tree_name(tree, bytes, name);
 
 	return err ? err : tree_get_dir(tree, number, dir);
+}
+
+static uint64_t take_loss(struct tree_losses *losses, const struct inode *dir)
+{
+	uint64_t *of = &losses->places[dir->number % TREE_LOSSES].dir, inode = 0;
+
+	pthread_mutex_lock(&losses->lock);
+	if (*of == dir->number) {
+		inode = losses->places[dir->number % TREE_LOSSES].inode;
+		*of = 0;
+	}
+	pthread_mutex_unlock(&losses->lock);
+	return inode;
+}
+
+void tree_change_begins(struct tree *tree, const struct inode *dir)
+{
+	uint64_t number = take_loss(&tree->losses, dir);
+	struct inode *inode = number ? tree_get(tree, number) : NULL;
+
+	if (!inode)
+		return;
+	inode_loss_is_known(inode);
+	tree_put(tree, inode);
+}
+
+void tree_lost_name(struct tree *tree, const struct inode *dir, const struct inode *inode)
+{
+	struct tree_losses *losses = &tree->losses;
+
+	pthread_mutex_lock(&losses->lock);
+	losses->places[dir->number % TREE_LOSSES].dir = dir->number;
+	losses->places[dir->number % TREE_LOSSES].inode = inode->number;
+	pthread_mutex_unlock(&losses->lock);
 }
 
 /* What @name leads to in @dir, or NULL. */

@@ -32,8 +32,23 @@
 /* Longest target of a symbolic link, in bytes. */
 #define TREE_TARGET_MAX 4095
 
+/*
+ * Which file lost a name in which directory last.  The kernel holds a directory locked while it changes names in it, until
+ * it is done with our answer: the next change there shows that it counted the links of that file.  Of directories that
+ * share a place only one is remembered; the other's file stays in doubt, which only takes time.
+ */
+enum { TREE_LOSSES = 64 };
+
+struct tree_losses {
+	pthread_mutex_t lock;
+	struct {
+		uint64_t dir, inode; /* 0: none */
+	} places[TREE_LOSSES]; /* guarded by lock */
+};
+
 struct tree {
 	struct mem mem;
+	struct tree_losses losses;
 	struct itable inodes;
 	pthread_rwlock_t lock;
 	_Atomic uint64_t next_number;
@@ -165,6 +180,10 @@ int tree_make_in(struct tree *tree, struct inode *dir, mode_t mode, struct owner
 
 /* Turns @bytes into a name of an entry.  -ENAMETOOLONG, -ENOENT for an empty one. */
 int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name);
+
+/* A change of names in @dir begins; @inode lost a name in it, and may have others. */
+void tree_change_begins(struct tree *tree, const struct inode *dir);
+void tree_lost_name(struct tree *tree, const struct inode *dir, const struct inode *inode);
 
 /* As tree_get(), for a directory.  Returns 0, -ESTALE or -ENOTDIR. */
 int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir);

@@ -76,6 +76,7 @@ static int make_node(struct tree *tree, uint64_t parent, const char *bytes, mode
 	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
+	tree_change_begins(tree, dir);
 	err = tree_make_in(tree, dir, mode, owner, &inode);
 	if (err)
 		goto put_dir;
@@ -183,6 +184,7 @@ int tree_link(struct tree *tree, uint64_t number, uint64_t parent, const char *b
 	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
+	tree_change_begins(tree, dir);
 	inode = tree_get(tree, number);
 	if (!inode) {
 		err = -ESTALE;
@@ -245,10 +247,12 @@ static int remove_name(struct tree *tree, uint64_t parent, const char *bytes, bo
 	err = tree_get_place(tree, parent, bytes, &dir, &name);
 	if (err)
 		return err;
+	tree_change_begins(tree, dir);
 	pthread_rwlock_wrlock(&tree->lock);
 	err = remove_locked(tree, dir, &name, want_dir, &victim);
 	pthread_rwlock_unlock(&tree->lock);
 	if (!err) {
+		tree_lost_name(tree, dir, victim);
 		inode_leave(victim, tree->plane);
 		tree_put(tree, victim);
 	}

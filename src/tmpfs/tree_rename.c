@@ -163,10 +163,13 @@ static int rename_between(struct tree *tree, struct place *from, struct place *t
 		if (err)
 			return err;
 	}
+	tree_change_begins(tree, from->dir);
+	tree_change_begins(tree, to->dir);
 	pthread_rwlock_wrlock(&tree->lock);
 	err = rename_locked(tree, from, to, flags, whiteout, &replaced);
 	pthread_rwlock_unlock(&tree->lock);
 	if (replaced) {
+		tree_lost_name(tree, to->dir, replaced);
 		inode_leave(replaced, tree->plane);
 		tree_put(tree, replaced);
 	}

@@ -71,9 +71,11 @@ static void what_is_written_behind_our_back_shows(void **state)
 
 	opening = open_file(f, inode, FILE_OPEN_WRITER);
 	assert_true(opening.is_first_writer);
+	assert_false(inode_stat(inode, f->tree->plane, &(struct stat){0}, NULL)); /* no page to store to */
+	write_behind_our_back(f, opening.handle, "hello", 10000);
+	assert_true(inode_stat(inode, f->tree->plane, &(struct stat){0}, NULL));
 	assert_false(open_file(f, inode, FILE_OPEN_WRITER).is_first_writer);
 	close_file(f, inode, FILE_OPEN_WRITER);
-	write_behind_our_back(f, opening.handle, "hello", 10000);
 	assert_int_equal(stat_of(f, inode).st_size, 10005);
 	assert_int_equal(stat_of(f, inode).st_blocks, 8);
 	assert_int_equal(file_read(inode, f->tree->plane, buf, sizeof(buf), 9995), 10);

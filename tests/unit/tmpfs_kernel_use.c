@@ -21,43 +21,6 @@ static void unlinked_file_whose_release_is_on_its_way_leaves(void **state)
 	assert_in_range(used.size, 0, MIB);
 }
 
-static void unlinked_file_leaves_at_once_unless_it_is_open(void **state)
-{
-	struct fixture *f = fixture_of(state);
-	struct inode *open = new_file(f, "open"), *closed = new_file(f, "closed");
-	struct tree_limits limits, used;
-	uint64_t before;
-	int fd = -1;
-
-	tree_usage(f->tree, &limits, &used);
-	before = used.size;
-	for (int i = 0; i < 2; i++) {
-		struct inode *inode = i ? open : closed;
-		int handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
-
-		if (inode == open)
-			fd = open_behind_our_back(f, handle);
-		assert_int_equal(file_allocate(inode, f->tree->plane, 0, 0, 20 * MIB, 0), 0);
-	}
-	close_file(f, closed, FILE_OPEN_WRITER);
-	tree_usage(f->tree, &limits, &used);
-	assert_in_range(used.size, before + 40 * MIB, before + 41 * MIB);
-	assert_int_equal(tree_unlink(f->tree, ROOT, "closed"), 0);
-	tree_usage(f->tree, &limits, &used);
-	assert_in_range(used.size, before + 20 * MIB, before + 21 * MIB);
-	assert_int_equal(tree_unlink(f->tree, ROOT, "open"), 0);
-	tree_usage(f->tree, &limits, &used);
-	assert_in_range(used.size, before + 20 * MIB, before + 21 * MIB);
-	close(fd);
-	close_file(f, open, FILE_OPEN_WRITER);
-	tree_usage(f->tree, &limits, &used);
-	assert_in_range(used.size, 0, before + MIB);
-	tree_put(f->tree, open);
-	tree_put(f->tree, closed);
-	tree_usage(f->tree, &limits, &used);
-	assert_in_range(used.size, 0, before + MIB);
-}
-
 static void D4_who_has_mapped_a_file_never_sees_another_ones(void **state)
 {
 	struct fixture *f = fixture_of(state);
@@ -196,7 +159,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(unlinked_file_whose_release_is_on_its_way_leaves),
-		TEST(unlinked_file_leaves_at_once_unless_it_is_open),
 		TEST(D4_who_has_mapped_a_file_never_sees_another_ones),
 		TEST(D4_unmapped_empty_file_gives_up_its_backing_file),
 		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),

@@ -436,6 +436,15 @@ static void lost_name_of_several_is_to_be_asked_for(void **state)
 	assert_int_equal(tree_unlink(tree, ROOT, "file"), 0);
 	assert_true(inode_stat(inode, tree->plane, &st, NULL));
 	assert_int_equal(st.st_nlink, 1);
+	/* The next change there shows that the kernel is done with this one. */
+	(void)file_in(tree, dir_in(tree, ROOT, "dir"), "elsewhere");
+	assert_false(inode_stat(inode, tree->plane, &st, NULL));
+	assert_int_equal(link_in(tree, file, ROOT, "again"), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(tree_unlink(tree, ROOT, "again"), 0);
+		assert_int_equal(link_in(tree, file, ROOT, "again"), 0);
+	}
+	assert_false(inode_stat(inode, tree->plane, &st, NULL));
 	tree_put(tree, inode);
 }
 
