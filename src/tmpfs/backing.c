@@ -358,13 +358,10 @@ static void reset(struct backing *backing)
 /* A time that lies ahead would be taken for an access by the next one's readers.  Returns 0 or -1. */
 static int take_back_times(const struct backing *backing)
 {
-	const struct timespec *atime = &backing->look.atime;
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* fails only for an unknown clock */
-	if (atime->tv_sec < now.tv_sec || (atime->tv_sec == now.tv_sec && atime->tv_nsec <= now.tv_nsec))
-		return 0;
-	return futimens(backing->fd, NULL);
+	return timespec_is_later(&backing->look.atime, &now) ? futimens(backing->fd, NULL) : 0;
 }
 
 static bool keep_as_spare(struct backing_store *store, struct backing *backing)

@@ -37,6 +37,11 @@ struct backing {
 	uint64_t id; /* fixed: its name */
 };
 
+static inline bool timespec_is_later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
+}
+
 struct backing_store {
 	struct mem *mem;
 	int mount_fd;

@@ -73,11 +73,6 @@ static bool is_empty(const struct data_look *look)
 	return look->size == 0 && look->allocated == 0;
 }
 
-static bool is_later(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
-}
-
 static bool kernel_is_stale(const struct data *data)
 {
 	return data->backing && (data->backing->is_stale || data->backing->opens > 0 || data->backing->was_writable);
@@ -94,8 +89,8 @@ static void take_times(struct backing *backing, const struct stat *st)
 {
 	struct data_look *look = &backing->look;
 
-	look->was_read =
-		backing->has_atime ? !is_same(&st->st_atim, &look->atime) : is_later(&st->st_atim, &backing->attached);
+	look->was_read = backing->has_atime ? !is_same(&st->st_atim, &look->atime)
+					    : timespec_is_later(&st->st_atim, &backing->attached);
 	backing->has_atime = backing->has_atime || look->was_read;
 	look->was_written = !is_empty(look) && !is_same(&st->st_ctim, &look->ctime);
 	look->atime = st->st_atim;

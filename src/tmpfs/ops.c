@@ -111,6 +111,14 @@ bool drops_setid(const struct llfuse_request *req, struct inode *inode)
 
 /* ------------------------------------------------------------------------ */
 
+void invalidate(struct llfuse_request *req, uint64_t ino, off_t off)
+{
+	struct llfuse_session *session = llfuse_request_session(req);
+
+	if (session)
+		(void)llfuse_notify_inval_inode(session, ino, off, 0); /* it may have gone */
+}
+
 /* All but the attributes.  Done first: who frees the inode later takes its lock, which orders that after this. */
 static void begin_entry(const struct tree *tree, const struct inode *inode, struct llfuse_entry *entry)
 {

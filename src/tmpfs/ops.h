@@ -58,6 +58,9 @@ bool is_stranger(const struct llfuse_request *req, struct inode *inode);
 /* Whether a write by the caller drops setuid and setgid, for requests with which the kernel does not say so. */
 bool drops_setid(const struct llfuse_request *req, struct inode *inode);
 
+/* The kernel is to forget the attributes of @ino, and with @off 0 its pages, or listing, too: llfuse_notify_inval_inode(). */
+void invalidate(struct llfuse_request *req, uint64_t ino, off_t off);
+
 /* What the kernel is told of @inode. */
 void fill_entry(struct tree *tree, struct inode *inode, struct llfuse_entry *entry);
 

@@ -109,16 +109,6 @@ int op_tmpfile(struct llfuse_request *req, uint64_t parent, mode_t mode, struct 
 	return 0;
 }
 
-/* The kernel may have been told attributes that hold for ever, and from now on somebody may change the file by a
- * mapping, of which neither of us hears. */
-static void expire_attributes(struct llfuse_request *req, uint64_t ino)
-{
-	struct llfuse_session *session = llfuse_request_session(req);
-
-	if (session)
-		(void)llfuse_notify_inval_inode(session, ino, -1, 0); /* it may have gone */
-}
-
 int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
 	struct opening opening = opening_of(req, file, 0);
@@ -129,8 +119,10 @@ int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 		return -ESTALE;
 	err = open_inode(inode, &opening);
 	tree_put(tree_of(req), inode);
+	/* The kernel may have been told attributes that hold for ever, and from now on somebody may change the file by a
+	 * mapping, of which neither of us hears. */
 	if (!err && opening.is_first_writer)
-		expire_attributes(req, ino);
+		invalidate(req, ino, -1);
 	return err;
 }
 
@@ -192,11 +184,8 @@ static unsigned write_flags(const struct llfuse_request *req, struct inode *inod
  */
 static ssize_t lose(struct llfuse_request *req, struct inode *inode, uint64_t end, ssize_t n)
 {
-	struct llfuse_session *session = llfuse_request_session(req);
-
 	file_lose(inode, tree_of(req)->plane, end);
-	if (session)
-		(void)llfuse_notify_inval_inode(session, inode->number, -1, 0); /* it may have gone */
+	invalidate(req, inode->number, -1);
 	return n < 0 ? n : -ENOSPC;
 }
 

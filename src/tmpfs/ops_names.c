@@ -95,13 +95,12 @@ int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name)
 /* A directory that has another parent now has another "..", which the kernel has no other reason to ask for. */
 static void drop_listing(struct llfuse_request *req, uint64_t parent, const char *name)
 {
-	struct llfuse_session *session = llfuse_request_session(req);
 	struct inode *inode;
 
-	if (!session || tree_lookup(tree_of(req), parent, name, &inode))
+	if (tree_lookup(tree_of(req), parent, name, &inode))
 		return;
 	if (inode_is_dir(inode))
-		(void)llfuse_notify_inval_inode(session, inode->number, 0, 0); /* it may have gone */
+		invalidate(req, inode->number, 0);
 	tree_put(tree_of(req), inode);
 }
 

@@ -269,10 +269,12 @@ void tree_change_begins(struct tree *tree, const struct inode *dir)
 	tree_put(tree, inode);
 }
 
-void tree_lost_name(struct tree *tree, const struct inode *dir, const struct inode *inode)
+void tree_lost_name(struct tree *tree, const struct inode *dir, struct inode *inode)
 {
 	struct tree_losses *losses = &tree->losses;
 
+	if (!inode_has_name(inode))
+		return;
 	pthread_mutex_lock(&losses->lock);
 	losses->places[dir->number % TREE_LOSSES].dir = dir->number;
 	losses->places[dir->number % TREE_LOSSES].inode = inode->number;

@@ -183,7 +183,7 @@ int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name)
 
 /* A change of names in @dir begins; @inode lost a name in it, and may have others. */
 void tree_change_begins(struct tree *tree, const struct inode *dir);
-void tree_lost_name(struct tree *tree, const struct inode *dir, const struct inode *inode);
+void tree_lost_name(struct tree *tree, const struct inode *dir, struct inode *inode);
 
 /* As tree_get(), for a directory.  Returns 0, -ESTALE or -ENOTDIR. */
 int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir);
