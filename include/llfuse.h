@@ -200,6 +200,9 @@ enum llfuse_setattr_field {
 	LLFUSE_SET_KILL_SUIDGID = 1 << 9, /**< drop setuid and setgid (KILLPRIV_V2) */
 };
 
+/** A mounted file system. */
+struct llfuse_session;
+
 /** What the kernel and the file system can agree on; bits of llfuse_conn. */
 enum llfuse_cap {
 	/** The kernel collects writes and owns size and mtime.  Excludes PASSTHROUGH. */
@@ -234,6 +237,8 @@ enum llfuse_cap {
 
 /** What init may look at and change. */
 struct llfuse_conn {
+	/** For threads that init starts, to notify the kernel with. */
+	struct llfuse_session *session;
 	/** What the kernel offers: bits of enum llfuse_cap. */
 	uint32_t capable;
 	/** What the file system wants; preset to what suits every file system.  Bits
@@ -511,9 +516,6 @@ struct llfuse_ops {
 /* ------------------------------------------------------------------------ */
 /* Life cycle                                                                */
 
-/** A mounted file system. */
-struct llfuse_session;
-
 /** How requests come from the kernel. */
 enum llfuse_transport {
 	LLFUSE_TRANSPORT_AUTO, /**< io_uring where the kernel offers it */
@@ -627,7 +629,7 @@ struct llfuse_session *llfuse_request_session(const struct llfuse_request *req);
  * requests under way on them, and an invalidation may itself send requests.
  * Each returns 0, -ENOENT if the kernel does not know the inode or name (which is
  * no error), -ENOSYS if it is too old, -ENODEV before llfuse_main() has seen
- * the first request, or another errno.
+ * the first request and once it ends, or another errno.  llfuse_main() returns when no call is under way any more.
  */
 
 /** Drops attributes and the cached data from @off, @len bytes; @len 0: to the end;

@@ -116,6 +116,7 @@ void ll_conn_init(void *userdata, struct fuse_conn_info *info)
 {
 	struct llfuse_session *session = userdata;
 	struct llfuse_conn conn = {
+		.session = session,
 		.capable = capable_of(info),
 		.max_write = info->max_write,
 		.max_readahead = info->max_readahead,

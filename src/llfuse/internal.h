@@ -117,6 +117,9 @@ struct llfuse_session {
 	_Atomic uint32_t caps;
 	_Atomic int init_error; /* -errno: what the init handler ended the session with */
 	_Atomic bool is_initialized;
+	_Atomic bool is_stopping; /* told to: see ll_loop_stop() */
+	_Atomic bool is_closed_for_notify;
+	_Atomic unsigned n_notifying; /* calls under way */
 	_Atomic int transport;
 
 	pthread_mutex_t workers_lock;
@@ -258,6 +261,10 @@ int ll_signals_start(void);
 void ll_signals_stop(void);
 /* Of the calling thread. */
 void ll_signals_block(void);
+
+/* notify.c: from here on there are none, and those under way have returned.  While requests are still answered: a call
+ * may wait for one. */
+void ll_notify_end(struct llfuse_session *session);
 
 /* mount.c */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);

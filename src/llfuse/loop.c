@@ -42,8 +42,14 @@ void ll_loop_done(struct loop *loop)
 
 void ll_loop_stop(struct llfuse_session *session)
 {
-	fuse_session_exit(session->fuse);
+	atomic_store(&session->is_stopping, true);
 	sem_post(&session->loop.events);
+}
+
+/* Told to stop, or unmounted. */
+static bool is_over(const struct llfuse_session *session)
+{
+	return atomic_load(&session->is_stopping) || fuse_session_exited(session->fuse);
 }
 
 /* --- A reader ------------------------------------------------------------------------------- */
@@ -250,7 +256,7 @@ static void pause_or_end(struct llfuse_session *session)
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	while (!fuse_session_exited(session->fuse))
+	while (!is_over(session))
 		if (sem_clockwait(&session->loop.events, CLOCK_MONOTONIC, &until) < 0 && errno != EINTR)
 			return;
 }
@@ -269,7 +275,7 @@ static int keep_readers(struct llfuse_session *session)
 	bool has_told = false;
 	int err;
 
-	if (fuse_session_exited(session->fuse))
+	if (is_over(session))
 		return 0;
 	err = make_reader(session);
 	while (loop->readers || atomic_load(&session->is_initialized)) {
@@ -277,7 +283,7 @@ static int keep_readers(struct llfuse_session *session)
 			pause_or_end(session);
 		else
 			(void)sem_wait(&loop->events); /* if it is cut short, nothing is found to do */
-		if (fuse_session_exited(session->fuse))
+		if (is_over(session))
 			return 0;
 		err = take_away_ended(loop);
 		if (err == -ENOMEM) {
@@ -326,6 +332,8 @@ int ll_loop_run(struct llfuse_session *session)
 	int err = keep_readers(session);
 	int libfuse_err;
 
+	if (!err)
+		ll_notify_end(session);
 	fuse_session_exit(session->fuse);
 	end_readers(&session->loop);
 	libfuse_err = end_rings(session);

@@ -4,47 +4,74 @@
 
 #include "internal.h"
 
-static bool is_ready(const struct llfuse_session *session)
+static int leave(struct llfuse_session *session, int result)
 {
-	return atomic_load(&session->is_initialized);
+	if (atomic_fetch_sub(&session->n_notifying, 1) == 1 && atomic_load(&session->is_closed_for_notify))
+		sem_post(&session->loop.events);
+	return result;
+}
+
+/* The loop waits for the calls under way before its threads stop answering: L14.  Returns whether there may be a call,
+ * which leave() then ends. */
+static bool enter(struct llfuse_session *session)
+{
+	atomic_fetch_add(&session->n_notifying, 1);
+	if (atomic_load(&session->is_initialized) && !atomic_load(&session->is_closed_for_notify))
+		return true;
+	(void)leave(session, 0);
+	return false;
+}
+
+void ll_notify_end(struct llfuse_session *session)
+{
+	atomic_store(&session->is_closed_for_notify, true);
+	while (atomic_load(&session->n_notifying))
+		(void)sem_wait(&session->loop.events); /* if it is cut short, it is looked at again */
 }
 
 int llfuse_notify_inval_inode(struct llfuse_session *session, uint64_t ino, off_t off, off_t len)
 {
-	return is_ready(session) ? fuse_lowlevel_notify_inval_inode(session->fuse, ino, off, len) : -ENODEV;
+	if (!enter(session))
+		return -ENODEV;
+	return leave(session, fuse_lowlevel_notify_inval_inode(session->fuse, ino, off, len));
 }
 
 int llfuse_notify_inval_entry(struct llfuse_session *session, uint64_t parent, const char *name)
 {
-	return is_ready(session) ? fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name))
-				 : -ENODEV;
+	if (!enter(session))
+		return -ENODEV;
+	return leave(session, fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name)));
 }
 
 int llfuse_notify_delete(struct llfuse_session *session, uint64_t parent, uint64_t child, const char *name)
 {
-	return is_ready(session) ? fuse_lowlevel_notify_delete(session->fuse, parent, child, name, strlen(name))
-				 : -ENODEV;
+	if (!enter(session))
+		return -ENODEV;
+	return leave(session, fuse_lowlevel_notify_delete(session->fuse, parent, child, name, strlen(name)));
 }
 
 int llfuse_notify_expire_entry(struct llfuse_session *session, uint64_t parent, const char *name)
 {
-	return is_ready(session) ? fuse_lowlevel_notify_expire_entry(session->fuse, parent, name, strlen(name))
-				 : -ENODEV;
+	if (!enter(session))
+		return -ENODEV;
+	return leave(session, fuse_lowlevel_notify_expire_entry(session->fuse, parent, name, strlen(name)));
 }
 
 int llfuse_notify_store(struct llfuse_session *session, uint64_t ino, off_t off, const void *buf, size_t size)
 {
 	struct fuse_bufvec bufv = FUSE_BUFVEC_INIT(size);
 
-	if (!is_ready(session))
+	if (!enter(session))
 		return -ENODEV;
 	bufv.buf[0].mem = (void *)buf;
-	return fuse_lowlevel_notify_store(session->fuse, ino, off, &bufv, 0);
+	return leave(session, fuse_lowlevel_notify_store(session->fuse, ino, off, &bufv, 0));
 }
 
 int llfuse_notify_increment_epoch(struct llfuse_session *session)
 {
-	return is_ready(session) ? fuse_lowlevel_notify_increment_epoch(session->fuse) : -ENODEV;
+	if (!enter(session))
+		return -ENODEV;
+	return leave(session, fuse_lowlevel_notify_increment_epoch(session->fuse));
 }
 
 int llfuse_poll_notify(struct llfuse_poll *poll)

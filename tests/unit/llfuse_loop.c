@@ -37,6 +37,8 @@ static struct {
 	int n_starts; /* threads that were tried to be made */
 	int buffers_left, threads_left, workers_left; /* how many more can be had */
 	bool is_let_go, has_exited;
+	bool waits_for_notify; /* one is under way, which needs a request to be answered */
+	int n_notify_ends;
 	int n_rings_ended, libfuse_err;
 	int n_warnings, n_errors;
 	struct timespec start;
@@ -189,6 +191,18 @@ int ll_reserve_init(struct worker *worker)
 	return worker ? 0 : -ENOMEM;
 }
 
+/* Returns once a request that the notification waits for is answered. */
+void ll_notify_end(struct llfuse_session *of)
+{
+	(void)of;
+	pthread_mutex_lock(&fake.lock);
+	fake.n_notify_ends++;
+	pthread_cond_broadcast(&fake.changed);
+	while (fake.waits_for_notify && !fake.n_answered)
+		pthread_cond_wait(&fake.changed, &fake.lock);
+	pthread_mutex_unlock(&fake.lock);
+}
+
 void ll_reserve_lend(struct llfuse_session *of, struct worker *worker)
 {
 	is_lent = of && worker;
@@ -225,7 +239,8 @@ static int set_up(void **state)
 	fake.n_reads = fake.n_taken = fake.n_blocked = 0;
 	fake.n_held = fake.most_held = fake.n_answered = fake.n_starts = 0;
 	fake.buffers_left = fake.threads_left = fake.workers_left = FOREVER;
-	fake.is_let_go = fake.has_exited = false;
+	fake.is_let_go = fake.has_exited = fake.waits_for_notify = false;
+	fake.n_notify_ends = 0;
 	fake.n_rings_ended = fake.libfuse_err = fake.n_warnings = fake.n_errors = 0;
 	clock_gettime(CLOCK_MONOTONIC, &fake.start);
 	pthread_mutex_unlock(&fake.lock);
@@ -635,6 +650,18 @@ static void a_stop_waits_for_handlers_and_cuts_none_short(void **state)
 	assert_int_equal(GET(n_answered), 4);
 }
 
+static void requests_are_answered_until_notifications_have_ended(void **state)
+{
+	(void)state;
+	start_initialized();
+	WITH_LOCK(fake.n_answered = 0; fake.waits_for_notify = true);
+	ll_loop_stop(&session);
+	WAIT_UNTIL(fake.n_notify_ends == 1);
+	give(PLAIN);
+	assert_int_equal(join_loop(), 0);
+	assert_int_equal(GET(n_answered), 1);
+}
+
 static void a_handler_can_stop_the_session(void **state)
 {
 	(void)state;
@@ -689,6 +716,7 @@ int main(void)
 		TEST(a_stop_before_the_start_ends_it_before_any_request),
 		TEST(a_stop_wakes_threads_that_read),
 		TEST(a_stop_waits_for_handlers_and_cuts_none_short),
+		TEST(requests_are_answered_until_notifications_have_ended),
 		TEST(a_handler_can_stop_the_session),
 		TEST(what_libfuse_came_upon_is_the_result),
 		TEST(a_severed_ring_is_no_error),
