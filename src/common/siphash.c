@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A keyed hash of names.  See siphash.h. */
+/* A keyed hash.  See siphash.h. */
 #include "siphash.h"
 
 #include <endian.h>
