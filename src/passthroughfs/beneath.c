@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
@@ -56,6 +57,77 @@ int beneath_open_at(int dir_fd, const char *name, bool cross_mounts)
 	 * the link itself is what we want. */
 	return open_at(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0,
 		       stay_beneath | (cross_mounts ? 0 : RESOLVE_NO_XDEV));
+}
+
+int beneath_open_parent(int dir_fd)
+{
+	int fd = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_same(const struct statx *a, const struct statx *b)
+{
+	return a->stx_ino == b->stx_ino && a->stx_dev_major == b->stx_dev_major &&
+	       a->stx_dev_minor == b->stx_dev_minor && a->stx_mnt_id == b->stx_mnt_id;
+}
+
+/* For paths that are too long for the kernel to tell: upwards, one by one. */
+static int check_by_steps(int root_fd, int dir_fd)
+{
+	scoped_fd at = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+	struct statx root;
+	struct statx above = {.stx_ino = 0};
+	struct statx here;
+
+	if (at < 0 || statx(root_fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &root) < 0)
+		return -errno;
+	for (;;) {
+		int up;
+
+		if (statx(at, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &here) < 0)
+			return -errno;
+		if (is_same(&here, &root))
+			return 0;
+		if (is_same(&here, &above)) /* the root of the file system, or of ours */
+			return -ESTALE;
+		up = beneath_open_parent(at);
+		if (up < 0)
+			return up;
+		fd_close(&at);
+		at = up;
+		above = here;
+	}
+}
+
+/* Returns the length of the path without its end, or -errno. */
+static ssize_t path_of(int fd, char path[PATH_MAX])
+{
+	ssize_t n = readlink(fd_name(fd).path, path, PATH_MAX);
+
+	return n < 0 ? -errno : n == PATH_MAX ? -ENAMETOOLONG : n;
+}
+
+/* The kernel tells where a directory is now.  Where the root is a mount of its own, and the top of all that we see, the
+ * path of what was moved away looks like that of any other; but then the kernel refuses to go upwards from there. */
+int beneath_check(int root_fd, int dir_fd)
+{
+	char root[PATH_MAX];
+	char dir[PATH_MAX];
+	struct statx above;
+	ssize_t n_root = path_of(root_fd, root);
+	ssize_t n_dir;
+
+	if (n_root == 1)
+		return statx(dir_fd, "..", AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &above) < 0 && errno == ENOENT
+			       ? -ESTALE
+			       : 0;
+	n_dir = path_of(dir_fd, dir);
+	if (n_root == -ENAMETOOLONG || n_dir == -ENAMETOOLONG)
+		return check_by_steps(root_fd, dir_fd);
+	if (n_root < 0 || n_dir < 0)
+		return (int)(n_root < 0 ? n_root : n_dir);
+	return n_dir > n_root && dir[n_root] == '/' && memcmp(root, dir, (size_t)n_root) == 0 ? 0 : -ESTALE;
 }
 
 int beneath_create_at(int dir_fd, const char *name, int flags, mode_t mode)

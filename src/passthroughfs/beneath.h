@@ -26,6 +26,12 @@ bool beneath_name_ok(const char *name);
  */
 int beneath_open_at(int dir_fd, const char *name, bool cross_mounts);
 
+/** Opens the directory above @dir_fd, which is not the root of what is shown, with O_PATH. */
+int beneath_open_parent(int dir_fd);
+
+/** Whether the directory @dir_fd is below @root_fd: 0, -ESTALE if it has been moved away, or -errno. */
+int beneath_check(int root_fd, int dir_fd);
+
 /** Makes a regular file that was not there and opens it with @flags of open(2).
  * -EEXIST if there is anything. */
 int beneath_create_at(int dir_fd, const char *name, int flags, mode_t mode);

@@ -11,17 +11,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The known inode of a file; one that only has its number makes way. */
 static struct inode *find_same_locked(struct inode_table *table, const struct mount *mount, const struct statx *stx,
 				      const struct handle *handle)
 {
-	struct inode *inode = inode_hash_find_numbered_locked(table, mount, stx);
+	struct inode *inode = inode_hash_find_source_locked(table, mount, stx, handle);
 
 	/* A number is not given to another file while a descriptor keeps the file. */
-	if (!inode || (!inode->handle_size && inode->fd >= 0) || inode_matches(inode, stx, handle))
+	if (!inode || handle->size || inode->fd >= 0 || inode_matches(inode, stx, handle))
 		return inode;
 	inode_hash_replace_locked(table, inode);
 	return NULL;
@@ -78,6 +80,10 @@ static int learn_found(struct inode_table *table, struct found *found, uint64_t 
 	err = inode_new(found->mount, found->fd, found->stx, &found->handle, &fresh);
 	if (err)
 		return err;
+	if (inode_opens_by_handle(fresh) && fresh->mount == table->root_mount)
+		fresh->ino = numbers_pack(&table->numbers, &found->handle);
+	if (!table->root_mount)
+		fresh->ino = INODE_ROOT;
 	/* The root, and what is mounted somewhere. */
 	fresh->keeps_fd = !found->name && !inode_opens_by_handle(fresh);
 	*ino = count_found(table, found, fresh);
@@ -220,7 +226,53 @@ void inode_table_limit(struct inode_table *table, size_t descriptors)
 	table->max_idle = descriptors;
 }
 
-int inode_table_new(int root_fd, bool use_handles, struct inode_table **table)
+void inode_table_set_secret(struct inode_table *table, const void *secret, size_t size)
+{
+	static const struct siphash_key first = {{1, 0}};
+	static const struct siphash_key second = {{2, 0}};
+
+	table->secret.word[0] = siphash13(&first, secret, size);
+	table->secret.word[1] = siphash13(&second, secret, size);
+}
+
+/* Another handle of the same file system leads to the same number.  So it is made unlikely that a number that was
+ * made up, and may stand for a file that is not below the root, comes with its generation. */
+uint64_t inode_generation(const struct inode_table *table, uint64_t ino)
+{
+	struct {
+		uint64_t ino;
+		unsigned char root[sizeof(table->numbers.form.bytes)];
+	} file = {.ino = ino};
+	uint32_t generation;
+
+	if (ino >= NUMBERS_COUNTED)
+		return table->generation;
+	memcpy(file.root, table->numbers.form.bytes, table->numbers.form.size);
+	generation = (uint32_t)siphash13(&table->secret, &file, sizeof(ino) + table->numbers.form.size);
+	return generation ? generation : 1;
+}
+
+/* What is made at random is good for one life of the program. */
+static void init_secret(struct inode_table *table)
+{
+	uint64_t random[2] = {table->generation, (uint64_t)getpid()};
+
+	(void)!getrandom(random, sizeof(random), GRND_NONBLOCK); /* if not, it is only easier to guess */
+	inode_table_set_secret(table, random, sizeof(random));
+}
+
+static void init_numbers(struct inode_table *table, const struct statx *stx)
+{
+	const struct inode *root = inode_hash_find_locked(table, INODE_ROOT);
+	struct handle handle = {.type = root->handle_type, .size = root->handle_size};
+
+	table->root_mount = root->mount;
+	memcpy(handle.bytes, root->handle, root->handle_size);
+	if (inode_opens_by_handle(root))
+		numbers_init(&table->numbers, root->mount->fs_type, &handle, stx->stx_ino);
+}
+
+int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct inode_table **table)
 {
 	struct inode_table *made;
 	struct statx stx;
@@ -235,8 +287,11 @@ int inode_table_new(int root_fd, bool use_handles, struct inode_table **table)
 	(void)pthread_mutex_init(&made->lock, NULL); /* without attributes it cannot fail */
 	TAILQ_INIT(&made->idle);
 	made->max_idle = preset_limit();
+	made->root_fd = root_fd;
 	made->generation = new_generation();
+	init_secret(made);
 	made->mounts.without_handles = !use_handles;
+	made->mounts.watch = watch;
 	err = inode_hash_init(made);
 	if (!err)
 		err = inode_learn(made, NULL, NULL, root_fd, &stx, &ino);
@@ -245,6 +300,7 @@ int inode_table_new(int root_fd, bool use_handles, struct inode_table **table)
 		return err;
 	}
 	assert(ino == INODE_ROOT);
+	init_numbers(made, &stx);
 	*table = made;
 	return 0;
 }
@@ -267,11 +323,6 @@ void inode_table_free(struct inode_table *table)
 	free(table);
 }
 
-uint64_t inode_table_generation(const struct inode_table *table)
-{
-	return table->generation;
-}
-
 size_t inode_table_count(struct inode_table *table)
 {
 	size_t count;
@@ -280,4 +331,46 @@ size_t inode_table_count(struct inode_table *table)
 	count = table->count;
 	pthread_mutex_unlock(&table->lock);
 	return count;
+}
+
+bool inode_is_looked_up(struct inode_table *table, uint64_t ino)
+{
+	const struct inode *inode;
+	bool is_looked_up;
+
+	pthread_mutex_lock(&table->lock);
+	inode = inode_hash_find_locked(table, ino);
+	is_looked_up = inode && (inode->lookups || ino == INODE_ROOT);
+	pthread_mutex_unlock(&table->lock);
+	return is_looked_up;
+}
+
+size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle, uint64_t *numbers,
+			 size_t max)
+{
+	const struct inode *inode = NULL;
+	size_t n = 0;
+
+	pthread_mutex_lock(&table->lock);
+	while (n < max && (inode = inode_hash_next_handle_locked(table, inode, handle))) {
+		if (inode->mount->fsid == fsid)
+			numbers[n++] = inode->ino;
+	}
+	pthread_mutex_unlock(&table->lock);
+	return n;
+}
+
+size_t inode_table_walk(struct inode_table *table, struct inode_walk *walk, uint64_t *numbers, size_t max)
+{
+	size_t n = 0;
+
+	pthread_mutex_lock(&table->lock);
+	for (; !n && walk->bucket < table->buckets; walk->bucket++) {
+		for (const struct inode *inode = table->by_ino[walk->bucket]; inode; inode = inode->next_by_ino) {
+			if (n < max)
+				numbers[n++] = inode->ino;
+		}
+	}
+	pthread_mutex_unlock(&table->lock);
+	return n;
 }

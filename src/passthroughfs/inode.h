@@ -10,7 +10,8 @@
  * where these get too many, by the name that it was last found under, from which
  * nothing is taken that is not the same file.
  *
- * Numbers come from a 64-bit counter and are never used twice.
+ * A file whose handle fits into 64 bits has it for its number, for ever; the numbers of others come from a counter and are
+ * never used twice.
  * All functions may be called from any thread.
  */
 #ifndef PASSTHROUGHFS_INODE_H
@@ -27,15 +28,21 @@
 /** The number of the directory that the table was made with. */
 #define INODE_ROOT UINT64_C(1)
 
-struct inode_table;
+struct handle;
 struct inode;
+struct inode_table;
+struct watch;
 
 /**
- * A table whose root is @root_fd (O_PATH is enough), which stays the caller's.  File
- * handles are opened where that works, unless not @use_handles.
+ * A table whose root is @root_fd (O_PATH is enough), which stays the caller's, and open.  File
+ * handles are opened where that works, unless not @use_handles.  With a @watch (NULL: none) the file systems
+ * that are met are watched.
  * Returns 0, or -errno.
  */
-int inode_table_new(int root_fd, bool use_handles, struct inode_table **table);
+int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct inode_table **table);
+
+/** With the same secret generations are the same in the next life of the program.  Before there are inodes. */
+void inode_table_set_secret(struct inode_table *table, const void *secret, size_t size);
 
 /** Forgets all inodes.  NULL is nothing. */
 void inode_table_free(struct inode_table *table);
@@ -44,8 +51,9 @@ void inode_table_free(struct inode_table *table);
  * RLIMIT_NOFILE.  Before there are threads. */
 void inode_table_limit(struct inode_table *table, size_t descriptors);
 
-/** A number that differs between two mounts, as the inode numbers start anew. */
-uint64_t inode_table_generation(const struct inode_table *table);
+/** What tells @ino from another file that has or had that number, also before this program was started; nobody who
+ * does not know the secret can tell it.  32 bits of it count. */
+uint64_t inode_generation(const struct inode_table *table, uint64_t ino);
 
 /** How many inodes are known, the root included. */
 size_t inode_table_count(struct inode_table *table);
@@ -59,11 +67,14 @@ struct hold {
 	bool fd_is_ours; /* opened for this hold */
 };
 
+/** 0 if changes that others make to it, and to the names in it, are told of; else -errno, why not. */
+int hold_watch_error(const struct hold *hold);
+
 #define HOLD_NONE ((struct hold){.fd = -1})
 #define scoped_hold __attribute__((cleanup(hold_drop))) struct hold
 
 /** Makes @hold (HOLD_NONE before) hold inode @ino.  Returns 0, -ESTALE if it is not
- * known or is no more, or -errno. */
+ * known, is no more, or is a directory that is not below the root any more, or -errno. */
 int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold);
 
 /** Lets go; nothing for HOLD_NONE. */
@@ -92,6 +103,11 @@ void inode_closed(struct inode_table *table, uint64_t ino);
 int inode_learn(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx,
 		uint64_t *ino);
 
+/** Opens with O_PATH a file that is not known any more, by a number that it had.  Returns a descriptor, -ESTALE if the
+ * number does not say, or the file is no more, or -errno.  Whether the file is one that was ever known is for
+ * the generation to say. */
+int inode_open_forgotten(struct inode_table *table, uint64_t ino);
+
 /** Gives back @n lookups. */
 void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n);
 
@@ -105,6 +121,21 @@ void inode_unnamed(struct inode_table *table, int fd, const struct statx *stx, b
 
 /** The file is now @name in @dir.  Nothing if it is not known. */
 void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx);
+
+/** Whether the kernel knows it, or soon will. */
+bool inode_is_looked_up(struct inode_table *table, uint64_t ino);
+
+/** The numbers of the known inodes with this handle on the file system @fsid: at most @max.  Returns how many. */
+size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle, uint64_t *numbers,
+			 size_t max);
+
+/** Where a walk over all inodes is; { 0 } at the start. */
+struct inode_walk {
+	size_t bucket;
+};
+
+/** The next few numbers: no inode that stays is left out, some may come twice.  Returns how many, 0 at the end. */
+size_t inode_table_walk(struct inode_table *table, struct inode_walk *walk, uint64_t *numbers, size_t max);
 
 /** Whether inode_moved() could ever matter: there are files without handles. */
 bool inode_table_needs_names(const struct inode_table *table);

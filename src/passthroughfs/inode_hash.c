@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FIRST_BUCKETS = 1024 };
 
@@ -28,9 +29,31 @@ static size_t bucket_of(const struct inode_table *table, uint64_t number)
 	return (size_t)((number * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (table->buckets - 1);
 }
 
-static size_t identity_bucket(const struct inode_table *table, uint64_t dev, uint64_t source_ino)
+static uint64_t hash_of_file(uint64_t dev, uint64_t source_ino)
 {
-	return bucket_of(table, source_ino + dev * UINT64_C(0x2545f4914f6cdd1d));
+	return source_ino + dev * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static uint64_t hash_of_handle(const unsigned char *bytes, unsigned size)
+{
+	uint64_t hash = size;
+	uint64_t word;
+
+	for (; size; bytes += word, size -= (unsigned)word) {
+		uint32_t part = 0;
+
+		word = size < sizeof(part) ? size : sizeof(part);
+		memcpy(&part, bytes, word);
+		hash = (hash ^ part) * UINT64_C(0x2545f4914f6cdd1d);
+		hash ^= hash >> 29;
+	}
+	return hash;
+}
+
+static size_t identity_bucket(const struct inode_table *table, const struct inode *inode)
+{
+	return bucket_of(table, inode->handle_size ? hash_of_handle(inode->handle, inode->handle_size)
+						   : hash_of_file(inode->dev, inode->source_ino));
 }
 
 static void link_by_ino(struct inode_table *table, struct inode *inode)
@@ -43,7 +66,7 @@ static void link_by_ino(struct inode_table *table, struct inode *inode)
 
 static void link_by_identity(struct inode_table *table, struct inode *inode)
 {
-	struct inode **bucket = &table->by_identity[identity_bucket(table, inode->dev, inode->source_ino)];
+	struct inode **bucket = &table->by_identity[identity_bucket(table, inode)];
 
 	inode->next_by_identity = *bucket;
 	*bucket = inode;
@@ -60,7 +83,7 @@ static void unlink_by_ino(struct inode_table *table, const struct inode *inode)
 
 static void unlink_by_identity(struct inode_table *table, const struct inode *inode)
 {
-	struct inode **at = &table->by_identity[identity_bucket(table, inode->dev, inode->source_ino)];
+	struct inode **at = &table->by_identity[identity_bucket(table, inode)];
 
 	while (*at != inode)
 		at = &(*at)->next_by_identity;
@@ -106,13 +129,38 @@ struct inode *inode_hash_find_locked(const struct inode_table *table, uint64_t i
 	return inode;
 }
 
-struct inode *inode_hash_find_numbered_locked(const struct inode_table *table, const struct mount *mount,
-					      const struct statx *stx)
+static bool has_handle(const struct inode *inode, const struct handle *handle)
+{
+	return inode->handle_size == handle->size && inode->handle_type == handle->type &&
+	       memcmp(inode->handle, handle->bytes, handle->size) == 0;
+}
+
+struct inode *inode_hash_next_handle_locked(const struct inode_table *table, const struct inode *inode,
+					    const struct handle *handle)
+{
+	struct inode *next = inode ? inode->next_by_identity
+				   : table->by_identity[bucket_of(table, hash_of_handle(handle->bytes, handle->size))];
+
+	while (next && !has_handle(next, handle))
+		next = next->next_by_identity;
+	return next;
+}
+
+struct inode *inode_hash_find_source_locked(const struct inode_table *table, const struct mount *mount,
+					    const struct statx *stx, const struct handle *handle)
 {
 	uint64_t dev = inode_device(stx);
-	struct inode *inode = table->by_identity[identity_bucket(table, dev, stx->stx_ino)];
+	struct inode *inode;
 
-	while (inode && (inode->source_ino != stx->stx_ino || inode->dev != dev || inode->mount != mount))
+	if (handle->size) {
+		inode = inode_hash_next_handle_locked(table, NULL, handle);
+		while (inode && inode->mount != mount)
+			inode = inode_hash_next_handle_locked(table, inode, handle);
+		return inode;
+	}
+	inode = table->by_identity[bucket_of(table, hash_of_file(dev, stx->stx_ino))];
+	while (inode &&
+	       (inode->handle_size || inode->source_ino != stx->stx_ino || inode->dev != dev || inode->mount != mount))
 		inode = inode->next_by_identity;
 	return inode;
 }
@@ -121,7 +169,8 @@ void inode_hash_add_locked(struct inode_table *table, struct inode *inode)
 {
 	if (table->count >= table->buckets)
 		grow_locked(table);
-	inode->ino = ++table->last_ino;
+	if (!inode->ino)
+		inode->ino = NUMBERS_COUNTED | ++table->last_counted;
 	link_by_ino(table, inode);
 	link_by_identity(table, inode);
 	table->count++;

@@ -133,6 +133,19 @@ static int open_held(struct hold *hold, unsigned depth)
 	return 0;
 }
 
+int hold_watch_error(const struct hold *hold)
+{
+	return hold->inode->mount->watch_err;
+}
+
+/* A directory can be moved out of the source by others, and what is put into it then is none of ours. */
+static int check_inside(const struct inode_table *table, const struct inode *inode, int fd)
+{
+	if (inode->type != S_IFDIR || inode->ino == INODE_ROOT)
+		return 0;
+	return beneath_check(table->root_fd, fd);
+}
+
 int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
 {
 	int err;
@@ -140,15 +153,29 @@ int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
 	err = hold_inode(table, ino, hold);
 	if (!err)
 		err = open_held(hold, 0);
+	if (!err)
+		err = check_inside(table, hold->inode, hold->fd);
 	if (err)
 		hold_drop(hold);
 	return err;
+}
+
+static int open_again(struct hold *hold, int flags)
+{
+	const struct inode *inode = hold->inode;
+	int err;
+
+	if (hold->fd < 0 && inode_opens_by_handle(inode))
+		return mount_open(inode->mount, inode->handle_type, inode->handle, inode->handle_size, flags);
+	err = open_held(hold, 0);
+	return err ? err : fd_reopen(hold->fd, flags);
 }
 
 int inode_open(struct inode_table *table, uint64_t ino, int flags)
 {
 	scoped_hold hold = HOLD_NONE;
 	const struct inode *inode;
+	scoped_fd fd = -1;
 	int err;
 
 	err = hold_inode(table, ino, &hold);
@@ -157,10 +184,11 @@ int inode_open(struct inode_table *table, uint64_t ino, int flags)
 	inode = hold.inode;
 	if (inode->type != S_IFREG && inode->type != S_IFDIR)
 		return -ENXIO;
-	if (hold.fd < 0 && inode_opens_by_handle(inode))
-		return mount_open(inode->mount, inode->handle_type, inode->handle, inode->handle_size, flags);
-	err = open_held(&hold, 0);
-	return err ? err : fd_reopen(hold.fd, flags);
+	fd = open_again(&hold, flags);
+	if (fd < 0)
+		return fd;
+	err = check_inside(table, inode, fd);
+	return err ? err : take_fd(&fd);
 }
 
 int inode_opened(struct inode_table *table, uint64_t ino)
@@ -187,4 +215,13 @@ void inode_closed(struct inode_table *table, uint64_t ino)
 	hold.inode->holds--; /* the one that was kept */
 	pthread_mutex_unlock(&table->lock);
 	hold_drop(&hold);
+}
+
+int inode_open_forgotten(struct inode_table *table, uint64_t ino)
+{
+	struct handle handle;
+
+	if (!numbers_unpack(&table->numbers, ino, &handle))
+		return -ESTALE;
+	return mount_open(table->root_mount, handle.type, handle.bytes, handle.size, O_PATH);
 }

@@ -10,6 +10,8 @@
 
 #include "inode.h"
 #include "mounts.h"
+#include "numbers.h"
+#include "siphash.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -52,14 +54,18 @@ struct inode_table {
 	struct inode **by_identity;
 	size_t buckets; /* of each; a power of two */
 	size_t count;
-	uint64_t last_ino;
+	uint64_t last_counted;
 	TAILQ_HEAD(inode_list, inode) idle; /* the least recently used first */
 	size_t n_idle;
 	size_t max_idle;
 	/* set once there is an inode without a handle; stays so */
 	atomic_bool needs_names;
 	/* fixed */
+	int root_fd;
 	uint64_t generation;
+	struct siphash_key secret;
+	struct numbers numbers; /* for files on root_mount */
+	const struct mount *root_mount;
 };
 
 /** Whether the handle leads to it: else a descriptor or its place has to. */
@@ -76,12 +82,16 @@ void inode_hash_done(struct inode_table *table);
 
 struct inode *inode_hash_find_locked(const struct inode_table *table, uint64_t ino);
 
-/** The inode with the number that the source gives this file now.  Whether it is
- * the same file is another question: inode_matches(). */
-struct inode *inode_hash_find_numbered_locked(const struct inode_table *table, const struct mount *mount,
-					      const struct statx *stx);
+/** The inode with this handle on @mount, or, without a handle (size 0), with the number that the source gives
+ * this file now: whether that is the same file is another question, inode_matches(). */
+struct inode *inode_hash_find_source_locked(const struct inode_table *table, const struct mount *mount,
+					    const struct statx *stx, const struct handle *handle);
 
-/** Adds @inode under the next number. */
+/** The next one after @inode, from NULL on, with this handle, on any mount. */
+struct inode *inode_hash_next_handle_locked(const struct inode_table *table, const struct inode *inode,
+					    const struct handle *handle);
+
+/** Adds @inode, under the next number if it has none. */
 void inode_hash_add_locked(struct inode_table *table, struct inode *inode);
 
 /** From here @inode is found by its number only. */

@@ -7,6 +7,7 @@
 #include "mounts.h"
 
 #include "fd.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,7 @@ union kernel_handle {
  * also find a file that the kernel has in no cache.  Of others (vfat, FUSE,
  * overlayfs) some give out handles that do not last.
  */
-static bool handles_last(int fd)
+static bool handles_last(unsigned long fs_type)
 {
 	static const unsigned long trusted[] = {
 		0xef53, /* ext2, ext3, ext4 */
@@ -35,12 +36,9 @@ static bool handles_last(int fd)
 		0xf2f52010, /* f2fs */
 		0xca451a4e, /* bcachefs */
 	};
-	struct statfs st;
 
-	if (fstatfs(fd, &st) < 0)
-		return false;
 	for (size_t i = 0; i < sizeof(trusted) / sizeof(trusted[0]); i++) {
-		if ((unsigned long)st.f_type == trusted[i])
+		if (fs_type == trusted[i])
 			return true;
 	}
 	return false;
@@ -93,13 +91,21 @@ static int handle_base(int fd, mode_t type)
 
 static struct mount *mount_new(const struct mounts *mounts, int fd, const struct statx *stx)
 {
-	struct mount *made = malloc(sizeof(*made));
+	struct mount *made = calloc(1, sizeof(*made));
+	struct statfs st = {.f_type = 0};
 
 	if (!made)
 		return NULL;
-	*made = (struct mount){.id = stx->stx_mnt_id, .handles_last = handles_last(fd), .fd = -1};
+	(void)fstatfs(fd, &st); /* if not, it is a file system that we know nothing of */
+	made->id = stx->stx_mnt_id;
+	made->fd = -1;
+	made->fs_type = (unsigned long)st.f_type;
+	memcpy(&made->fsid, &st.f_fsid, sizeof(made->fsid));
+	made->handles_last = handles_last(made->fs_type);
 	if (made->handles_last && !mounts->without_handles)
 		made->fd = handle_base(fd, stx->stx_mode & S_IFMT);
+	/* What the others show may also change by another machine's doing, which nobody is told of. */
+	made->watch_err = made->handles_last && mounts->watch ? watch_file_system(mounts->watch, fd) : -EOPNOTSUPP;
 	return made;
 }
 

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+struct watch;
+
 /** One mount; it stays mounted for as long as somebody refers to it. */
 struct mount {
 	uint64_t id; /* fixed */
@@ -21,6 +23,10 @@ struct mount {
 	/* Of any file on it that is open for more than O_PATH; -1: handles cannot be
 	 * opened.  Fixed. */
 	int fd;
+	/* Fixed: statfs.f_type and f_fsid. */
+	unsigned long fs_type;
+	uint64_t fsid;
+	int watch_err; /* 0: changes of its files by others are told of; else -errno, why not.  Fixed. */
 	unsigned refs; /* guarded by whoever owns the list */
 	struct mount *next; /* the same */
 };
@@ -29,6 +35,7 @@ struct mount {
 struct mounts {
 	struct mount *first;
 	bool without_handles; /* do not open any, even if it would work */
+	struct watch *watch; /* NULL: none is watched */
 };
 
 /** A file handle as the kernel gives it out. */

@@ -6,12 +6,15 @@
 
 #include "attr.h"
 #include "fd.h"
+#include "watch.h"
 
 #include <errno.h>
 
 static void op_init(void *userdata, struct llfuse_conn *conn)
 {
 	source_mounted(userdata);
+	(void)ops_watch_start(userdata, conn->session); /* without it time-outs are short */
+	conn->want |= LLFUSE_CAP_EXPORT_SUPPORT;
 	conn->want |= LLFUSE_CAP_PASSTHROUGH;
 	/* The umask and default ACLs are for the source to combine. */
 	conn->want |= LLFUSE_CAP_DONT_MASK | LLFUSE_CAP_POSIX_ACL;
@@ -20,34 +23,59 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS;
 }
 
-int ops_attr(int fd, struct llfuse_entry *entry)
+double ops_timeout_s(const struct source *source, const struct hold *hold)
 {
-	entry->attr_timeout_s = OPS_TIMEOUT_S;
-	return attr_get(fd, &entry->attr);
+	switch (source_cache(source)) {
+	case SOURCE_CACHE_ALWAYS:
+		return LLFUSE_FOREVER_S;
+	case SOURCE_CACHE_NEVER:
+		return 0;
+	default:
+		return hold && !hold_watch_error(hold) && ops_watch_works(source) ? OPS_WATCHED_S : OPS_UNWATCHED_S;
+	}
 }
 
-int ops_entry(struct source *source, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+int ops_attr(const struct source *source, const struct hold *hold, struct llfuse_entry *entry)
+{
+	entry->attr_timeout_s = ops_timeout_s(source, hold);
+	return attr_get(hold->fd, &entry->attr);
+}
+
+struct ops_look ops_look(struct source *source, const struct hold *dir)
+{
+	return (struct ops_look){.source = source, .dir = dir, .serial = watch_serial(source_watch(source))};
+}
+
+int ops_entry(const struct ops_look *look, const char *name, int fd, const struct statx *stx,
 	      struct llfuse_entry *entry)
 {
-	struct inode_table *inodes = source_inodes(source);
+	struct inode_table *inodes = source_inodes(look->source);
+	/* What is mounted there comes and goes unseen. */
+	double timeout_s = ops_timeout_s(look->source, name ? look->dir : NULL);
 	uint64_t ino;
 	int err;
 
-	err = inode_learn(inodes, dir, name, fd, stx, &ino);
+	err = inode_learn(inodes, look->dir, name, fd, stx, &ino);
 	if (err)
 		return err;
 	*entry = (struct llfuse_entry){
 		.ino = ino,
-		.generation = inode_table_generation(inodes),
-		.entry_timeout_s = OPS_TIMEOUT_S,
-		.attr_timeout_s = OPS_TIMEOUT_S,
+		.generation = inode_generation(inodes, ino),
+		.entry_timeout_s = timeout_s,
+		.attr_timeout_s = look->serial == watch_serial(source_watch(look->source)) ? timeout_s : 0,
 	};
 	attr_from_statx(stx, &entry->attr);
 	return 0;
 }
 
+void ops_no_entry(struct source *source, const struct hold *dir, struct llfuse_entry *entry)
+{
+	*entry = (struct llfuse_entry){.entry_timeout_s = ops_timeout_s(source, dir)};
+}
+
 int ops_child(struct source *source, const struct hold *dir, const char *name, struct llfuse_entry *entry)
 {
+	struct ops_look look = ops_look(source, dir);
 	scoped_fd fd = -1;
 	struct statx stx;
 	bool over_mount;
@@ -56,7 +84,7 @@ int ops_child(struct source *source, const struct hold *dir, const char *name, s
 	err = source_child(source, dir->fd, name, &fd, &stx, &over_mount);
 	if (err)
 		return err;
-	return ops_entry(source, dir, over_mount ? NULL : name, fd, &stx, entry);
+	return ops_entry(&look, over_mount ? NULL : name, fd, &stx, entry);
 }
 
 int ops_open_flags(int flags)
@@ -80,8 +108,14 @@ void ops_opened(struct llfuse_file *file, int *fd)
 	file->fh = (uint64_t)take_fd(fd);
 }
 
+static void op_destroy(void *userdata)
+{
+	ops_watch_stop(userdata);
+}
+
 const struct llfuse_ops passthroughfs_ops = {
 	.init = op_init,
+	.destroy = op_destroy,
 	.lookup = op_lookup,
 	.forget = op_forget,
 	.getattr = op_getattr,

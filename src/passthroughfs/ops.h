@@ -16,16 +16,38 @@
 /** All handlers; their userdata is a struct source. */
 extern const struct llfuse_ops passthroughfs_ops;
 
-/** Others change the source unseen: what the kernel may remember for long would be wrong. */
-#define OPS_TIMEOUT_S 1.0
+/** How long, in seconds, the kernel may remember names and attributes of what is watched: not for ever, as mappings are
+ * written to, and files read, without a word. */
+#define OPS_WATCHED_S 60.0
+/** And of what is not. */
+#define OPS_UNWATCHED_S 0.05
 
-/** Fills @entry with what @fd stands for, without a lookup. */
-int ops_attr(int fd, struct llfuse_entry *entry);
+/** How long the kernel may remember what is looked at now, if it hears of changes that come later; @hold is the file
+ * or, for a name, the directory. */
+double ops_timeout_s(const struct source *source, const struct hold *hold);
+
+/** Fills @entry with what @hold stands for, without a lookup. */
+int ops_attr(const struct source *source, const struct hold *hold, struct llfuse_entry *entry);
+
+/**
+ * What is looked at between ops_look() and ops_entry().  The kernel can be told that attributes have changed only once it
+ * has them: if others changed something meanwhile, these are not to be remembered.
+ */
+struct ops_look {
+	struct source *source;
+	const struct hold *dir; /* where it is looked for */
+	unsigned serial;
+};
+
+struct ops_look ops_look(struct source *source, const struct hold *dir);
 
 /** Counts a lookup of what @fd stands for and @stx describes, and fills @entry.  It was
- * found as @name in @dir; NULL if not. */
-int ops_entry(struct source *source, const struct hold *dir, const char *name, int fd, const struct statx *stx,
+ * found as @name in the directory; NULL if not. */
+int ops_entry(const struct ops_look *look, const char *name, int fd, const struct statx *stx,
 	      struct llfuse_entry *entry);
+
+/** That there is no such name. */
+void ops_no_entry(struct source *source, const struct hold *dir, struct llfuse_entry *entry);
 
 /** Looks @name up in @dir, counts it and fills @entry. */
 int ops_child(struct source *source, const struct hold *dir, const char *name, struct llfuse_entry *entry);
@@ -50,6 +72,17 @@ static inline int file_fd(const struct llfuse_file *file)
 {
 	return (int)file->fh;
 }
+
+/* ops_watch.c: a thread that tells the kernel what others change in the source. */
+
+/** Once per mount, in init.  Returns 0; else nobody will tell, and the reason has been logged. */
+int ops_watch_start(struct source *source, struct llfuse_session *session);
+
+/** Whether the kernel is told. */
+bool ops_watch_works(const struct source *source);
+
+/** Nothing if it was not started.  Once there are no requests any more. */
+void ops_watch_stop(struct source *source);
 
 /* ops_names.c */
 int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry);

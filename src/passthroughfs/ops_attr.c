@@ -23,7 +23,7 @@ int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	err = inode_hold(source_inodes(source), ino, &hold);
 	if (err)
 		return err;
-	return ops_attr(hold.fd, entry);
+	return ops_attr(source, &hold, entry);
 }
 
 static int set_owner(int fd, const struct stat *attr, unsigned fields)
@@ -89,7 +89,11 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 		err = set_attr(hold.fd, file, attr, fields);
 	if (err)
 		return err;
-	return ops_attr(hold.fd, entry);
+	err = ops_attr(source, &hold, entry);
+	/* The kernel takes these for new though others may have changed the file since. */
+	if (source_cache(source) == SOURCE_CACHE_AUTO)
+		entry->attr_timeout_s = 0;
+	return err;
 }
 
 int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned flags, unsigned mask,
@@ -105,7 +109,7 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 		return err;
 	if (statx(hold.fd, "", AT_EMPTY_PATH | (int)(flags & AT_STATX_SYNC_TYPE), mask, stx) < 0)
 		return -errno;
-	*attr_timeout_s = OPS_TIMEOUT_S;
+	*attr_timeout_s = ops_timeout_s(source, &hold);
 	return 0;
 }
 

@@ -89,12 +89,13 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 			struct llfuse_file *file, struct llfuse_entry *entry)
 {
 	struct inode_table *inodes = source_inodes(source);
+	struct ops_look look = ops_look(source, dir);
 	struct statx stx;
 	int err;
 
 	if (statx(*fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
 		return -errno;
-	err = ops_entry(source, dir, name, *fd, &stx, entry);
+	err = ops_entry(&look, name, *fd, &stx, entry);
 	if (err)
 		return err;
 	if (!name)

@@ -16,6 +16,14 @@ static struct dir_stream *stream_of(const struct llfuse_file *file)
 	return (struct dir_stream *)(uintptr_t)file->fh;
 }
 
+/* Whether the kernel hears of what changes in the directory. */
+static bool may_be_kept(const struct source *source, uint64_t ino)
+{
+	scoped_hold hold = HOLD_NONE;
+
+	return inode_hold(source_inodes(source), ino, &hold) == 0 && ops_timeout_s(source, &hold) >= OPS_WATCHED_S;
+}
+
 int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
 	struct source *source = llfuse_userdata(req);
@@ -35,6 +43,7 @@ int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 		return err;
 	}
 	file->fh = (uintptr_t)stream;
+	file->cache_readdir = file->keep_cache = may_be_kept(source, ino);
 	return 0;
 }
 

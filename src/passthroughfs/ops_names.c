@@ -9,6 +9,41 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+
+static int entry_of(struct source *source, int fd, struct llfuse_entry *entry)
+{
+	struct ops_look look = ops_look(source, NULL);
+	struct statx stx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
+		return -errno;
+	return ops_entry(&look, NULL, fd, &stx, entry);
+}
+
+/* The kernel has a handle of @ino, and nothing else. */
+static int lookup_itself(struct source *source, uint64_t ino, struct llfuse_entry *entry)
+{
+	scoped_hold hold = HOLD_NONE;
+	scoped_fd fd = -1;
+	int err;
+
+	err = inode_hold(source_inodes(source), ino, &hold);
+	if (!err)
+		return entry_of(source, hold.fd, entry);
+	fd = inode_open_forgotten(source_inodes(source), ino);
+	return fd < 0 ? fd : entry_of(source, fd, entry);
+}
+
+static int lookup_parent(struct source *source, const struct hold *dir, uint64_t ino, struct llfuse_entry *entry)
+{
+	scoped_fd fd = -1;
+
+	if (ino == INODE_ROOT)
+		return -ENOENT; /* what is above is nobody's business */
+	fd = beneath_open_parent(dir->fd);
+	return fd < 0 ? fd : entry_of(source, fd, entry);
+}
 
 int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, struct llfuse_entry *entry)
 {
@@ -16,10 +51,18 @@ int op_lookup(struct llfuse_request *req, uint64_t parent, const char *name, str
 	scoped_hold dir = HOLD_NONE;
 	int err;
 
+	if (strcmp(name, ".") == 0)
+		return lookup_itself(source, parent, entry);
 	err = inode_hold(source_inodes(source), parent, &dir);
 	if (err)
 		return err;
-	return ops_child(source, &dir, name, entry);
+	if (strcmp(name, "..") == 0)
+		return lookup_parent(source, &dir, parent, entry);
+	err = ops_child(source, &dir, name, entry);
+	if (err != -ENOENT)
+		return err;
+	ops_no_entry(source, &dir, entry);
+	return 0;
 }
 
 void op_forget(struct llfuse_request *req, size_t n, const struct llfuse_forget *forgets)
@@ -152,6 +195,7 @@ int op_link(struct llfuse_request *req, uint64_t ino, uint64_t new_parent, const
 	struct source *source = llfuse_userdata(req);
 	scoped_hold file = HOLD_NONE;
 	scoped_hold dir = HOLD_NONE;
+	struct ops_look look = ops_look(source, &dir);
 	struct statx stx;
 	int err;
 
@@ -165,5 +209,9 @@ int op_link(struct llfuse_request *req, uint64_t ino, uint64_t new_parent, const
 	/* By the file itself: the kernel takes no other inode for an answer. */
 	if (statx(file.fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx) < 0)
 		return -errno;
-	return ops_entry(source, &dir, new_name, file.fd, &stx, entry);
+	err = ops_entry(&look, new_name, file.fd, &stx, entry);
+	/* The kernel knows the inode, and takes these for new though others may have changed the file since. */
+	if (source_cache(source) == SOURCE_CACHE_AUTO)
+		entry->attr_timeout_s = 0;
+	return err;
 }

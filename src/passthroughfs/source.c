@@ -10,6 +10,7 @@
 
 #include "beneath.h"
 #include "fd.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +22,12 @@ struct device {
 };
 
 struct source {
+	int root_fd;
 	struct inode_table *inodes;
+	enum source_cache cache;
+	struct watch *watch;
+	int watch_err;
+	void *attached;
 	/* The mount point, absolute, and the directory there before the mount; NULL and
 	 * -1 if there was none. */
 	char *mountpoint;
@@ -54,7 +60,39 @@ static int open_root(const char *path)
 	return fd_reopen(readable, O_PATH);
 }
 
-int source_open(const char *path, const char *mountpoint, struct source **source)
+/* What differs between machines, stays the same, and is told to nobody on the network; machine-id(5) says so.  Without
+ * it the table makes one up. */
+static void set_secret(struct inode_table *inodes)
+{
+	scoped_fd fd = open("/etc/machine-id", O_RDONLY | O_CLOEXEC);
+	char id[32];
+
+	if (fd >= 0 && read(fd, id, sizeof(id)) == sizeof(id))
+		inode_table_set_secret(inodes, id, sizeof(id));
+}
+
+/* Fails only if the root cannot be looked at. */
+static int open_inodes(struct source *source)
+{
+	struct hold root = HOLD_NONE;
+	int err;
+
+	if (source->cache == SOURCE_CACHE_AUTO)
+		source->watch_err = watch_new(&source->watch);
+	err = inode_table_new(source->root_fd, true, source->watch, &source->inodes);
+	if (err)
+		return err;
+	set_secret(source->inodes);
+	err = inode_hold(source->inodes, INODE_ROOT, &root);
+	if (err)
+		return err;
+	if (!source->watch_err)
+		source->watch_err = hold_watch_error(&root);
+	hold_drop(&root);
+	return 0;
+}
+
+int source_open(const char *path, const struct source_options *options, struct source **source)
 {
 	scoped_fd root_fd = open_root(path);
 	struct source *made;
@@ -65,9 +103,11 @@ int source_open(const char *path, const char *mountpoint, struct source **source
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	made->covered_fd = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	made->mountpoint = realpath(mountpoint, NULL);
-	err = inode_table_new(root_fd, true, &made->inodes);
+	made->root_fd = take_fd(&root_fd);
+	made->cache = options->cache;
+	made->covered_fd = open(options->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	made->mountpoint = realpath(options->mountpoint, NULL);
+	err = open_inodes(made);
 	if (err) {
 		source_close(made);
 		return err;
@@ -81,7 +121,9 @@ void source_close(struct source *source)
 	if (!source)
 		return;
 	inode_table_free(source->inodes);
+	watch_free(source->watch);
 	fd_close(&source->covered_fd);
+	fd_close(&source->root_fd);
 	free(source->mountpoint);
 	free(source);
 }
@@ -104,6 +146,31 @@ void source_mounted(struct source *source)
 struct inode_table *source_inodes(const struct source *source)
 {
 	return source->inodes;
+}
+
+enum source_cache source_cache(const struct source *source)
+{
+	return source->cache;
+}
+
+struct watch *source_watch(const struct source *source)
+{
+	return source->watch;
+}
+
+int source_watch_error(const struct source *source)
+{
+	return source->watch_err;
+}
+
+void source_attach(struct source *source, void *own)
+{
+	source->attached = own;
+}
+
+void *source_attached(const struct source *source)
+{
+	return source->attached;
 }
 
 /* The directory that our mount covers, if it is @name in @dir_fd.  Elsewhere (a bind

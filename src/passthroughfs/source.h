@@ -13,13 +13,24 @@
 
 struct source;
 
+/** How long what was seen of the source counts. */
+enum source_cache {
+	SOURCE_CACHE_AUTO, /* until somebody else changes it, as far as that can be watched */
+	SOURCE_CACHE_ALWAYS, /* for ever: nobody else changes it */
+	SOURCE_CACHE_NEVER,
+};
+
+struct source_options {
+	/** The directory where it is to be shown; what cannot be looked at is left for the mount to complain about. */
+	const char *mountpoint;
+	enum source_cache cache;
+};
+
 /**
- * Opens the directory @path to be shown at the directory @mountpoint, before
- * anything is mounted there.
- * Returns 0, or -errno: -ENOENT, -ENOTDIR, -EACCES for @path; a @mountpoint that
- * cannot be looked at is left for the mount to complain about.
+ * Opens the directory @path to be shown, before anything is mounted.
+ * Returns 0, or -errno: -ENOENT, -ENOTDIR, -EACCES for @path.
  */
-int source_open(const char *path, const char *mountpoint, struct source **source);
+int source_open(const char *path, const struct source_options *options, struct source **source);
 
 /** NULL is nothing. */
 void source_close(struct source *source);
@@ -28,6 +39,18 @@ void source_close(struct source *source);
 void source_mounted(struct source *source);
 
 struct inode_table *source_inodes(const struct source *source);
+
+enum source_cache source_cache(const struct source *source);
+
+/** What others change; NULL if that cannot be watched, or need not. */
+struct watch *source_watch(const struct source *source);
+
+/** 0, or -errno: why the source is not watched. */
+int source_watch_error(const struct source *source);
+
+/** Something of the handlers' own, from before there are requests. */
+void source_attach(struct source *source, void *own);
+void *source_attached(const struct source *source);
 
 /**
  * Opens @name in the directory @dir_fd with O_PATH and asks for its attributes.

@@ -3,6 +3,7 @@
 #include "beneath.h"
 #include "fd.h"
 #include "inode.h"
+#include "numbers.h"
 #include "source.h"
 
 #include <dirent.h>
@@ -14,8 +15,11 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include <cmocka.h>
+
+static const struct source_options options = {.mountpoint = "/nowhere/at/all", .cache = SOURCE_CACHE_NEVER};
 
 struct fixture {
 	char path[64];
@@ -34,7 +38,7 @@ static int setup_table(void **state, bool use_handles)
 	assert_non_null(mkdtemp(f->path));
 	f->dir_fd = open(f->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	assert_true(f->dir_fd >= 0);
-	assert_int_equal(inode_table_new(f->dir_fd, use_handles, &f->table), 0);
+	assert_int_equal(inode_table_new(f->dir_fd, use_handles, NULL, &f->table), 0);
 	/* Next to no descriptors to keep, where there are no handles. */
 	inode_table_limit(f->table, FEW);
 	*state = f;
@@ -162,7 +166,7 @@ static void hard_links_are_one_inode(void **state)
 	assert_int_equal(inode_table_count(f->table), 1);
 }
 
-static void numbers_are_never_used_twice(void **state)
+static void counted_numbers_are_never_used_twice(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t last = INODE_ROOT;
@@ -175,6 +179,18 @@ static void numbers_are_never_used_twice(void **state)
 		inode_forget(f->table, ino, 1);
 		last = ino;
 	}
+}
+
+static void a_number_made_of_a_handle_stays_the_files(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first;
+
+	make_file(f, "a");
+	first = learn(f, "a");
+	assert_true(first < NUMBERS_COUNTED);
+	inode_forget(f->table, first, 1);
+	assert_int_equal(learn(f, "a"), first);
 }
 
 static void a_rename_changes_nothing(void **state)
@@ -418,7 +434,7 @@ static void without_handles_a_descriptor_keeps_the_file(void **state)
 
 	(void)state;
 	before = open_descriptors();
-	assert_int_equal(inode_table_new(proc, true, &table), 0);
+	assert_int_equal(inode_table_new(proc, true, NULL, &table), 0);
 	fd = beneath_open_at(proc, "version", false);
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx), 0);
 	assert_int_equal(inode_learn(table, NULL, NULL, fd, &stx, &ino), 0);
@@ -467,14 +483,123 @@ static void a_symbolic_link_is_held_itself(void **state)
 	assert_int_equal(inode_open(f->table, learn(f, "link"), O_RDONLY), -ENXIO);
 }
 
-static void generations_differ_between_tables(void **state)
+static void a_number_means_the_same_in_the_next_table(void **state)
 {
 	struct fixture *f = *state;
 	struct inode_table *second;
+	scoped_fd fd = -1;
+	struct stat found;
+	struct stat made;
+	uint64_t ino;
 
-	assert_int_equal(inode_table_new(f->dir_fd, true, &second), 0);
-	assert_int_not_equal(inode_table_generation(f->table), inode_table_generation(second));
+	make_file(f, "a");
+	ino = learn(f, "a");
+	inode_table_set_secret(f->table, "secret", 6);
+	assert_int_equal(inode_table_new(f->dir_fd, true, NULL, &second), 0);
+	inode_table_set_secret(second, "secret", 6);
+	assert_int_equal(inode_generation(f->table, ino), inode_generation(second, ino));
+	fd = inode_open_forgotten(second, ino);
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &found), 0);
+	assert_int_equal(fstatat(f->dir_fd, "a", &made, 0), 0);
+	assert_int_equal(found.st_ino, made.st_ino);
+	fd_close(&fd);
+	fd = -1;
+	inode_table_set_secret(second, "another", 7);
+	assert_int_not_equal(inode_generation(f->table, ino), inode_generation(second, ino));
+	assert_int_equal(unlinkat(f->dir_fd, "a", 0), 0);
+	inode_forget(f->table, ino, 1);
+	assert_int_equal(inode_open_forgotten(second, ino), -ESTALE);
+	assert_int_equal(inode_open_forgotten(second, 4711), -ESTALE);
 	inode_table_free(second);
+}
+
+static void numbers_that_are_counted_have_another_generation_each_time(void **state)
+{
+	struct fixture *f = *state;
+	struct inode_table *second;
+	uint64_t ino;
+
+	make_file(f, "a");
+	ino = learn(f, "a");
+	assert_int_equal(inode_table_new(f->dir_fd, false, NULL, &second), 0);
+	assert_true(ino >= NUMBERS_COUNTED);
+	assert_int_not_equal(inode_generation(f->table, ino), inode_generation(second, ino));
+	assert_int_equal(inode_open_forgotten(f->table, ino), -ESTALE);
+	inode_table_free(second);
+}
+
+static void an_inode_is_found_by_what_fanotify_tells(void **state)
+{
+	struct fixture *f = *state;
+	struct mount mount = {.handles_last = true};
+	scoped_fd fd = -1;
+	struct handle handle;
+	uint64_t numbers[2];
+	struct statfs st;
+	uint64_t fsid;
+	uint64_t ino;
+
+	make_file(f, "a");
+	ino = learn(f, "a");
+	fd = beneath_open_at(f->dir_fd, "a", false);
+	mount_handle(&mount, fd, &handle);
+	assert_true(handle.size > 0);
+	assert_int_equal(fstatfs(fd, &st), 0);
+	memcpy(&fsid, &st.f_fsid, sizeof(fsid));
+	assert_int_equal(inode_find_handle(f->table, fsid, &handle, numbers, 2), 1);
+	assert_int_equal(numbers[0], ino);
+	assert_int_equal(inode_find_handle(f->table, fsid + 1, &handle, numbers, 2), 0);
+	handle.bytes[0] ^= 1;
+	assert_int_equal(inode_find_handle(f->table, fsid, &handle, numbers, 2), 0);
+}
+
+static void a_walk_meets_every_inode(void **state)
+{
+	enum { FILES = 3000 };
+	struct fixture *f = *state;
+	struct inode_walk walk = {0};
+	uint64_t numbers[64];
+	size_t n_met = 0;
+	char name[16];
+	size_t n;
+
+	for (int i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "f%d", i);
+		make_file(f, name);
+		(void)learn(f, name);
+	}
+	while ((n = inode_table_walk(f->table, &walk, numbers, 64)) > 0)
+		n_met += n;
+	assert_int_equal(n_met, FILES + 1);
+}
+
+static void a_directory_that_was_moved_away_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	char outside[] = "/tmp/passthroughfs-outside-XXXXXX";
+	struct hold hold = HOLD_NONE;
+	char moved[64];
+	uint64_t inner;
+	uint64_t ino;
+
+	assert_non_null(mkdtemp(outside));
+	(void)snprintf(moved, sizeof(moved), "%s/d", outside);
+	assert_int_equal(mkdirat(f->dir_fd, "d", 0755), 0);
+	ino = learn(f, "d");
+	assert_int_equal(inode_hold(f->table, ino, &hold), 0);
+	assert_int_equal(mkdirat(hold.fd, "inner", 0755), 0);
+	hold_drop(&hold);
+	inner = learn_in(f, ino, "inner");
+	assert_int_equal(renameat(f->dir_fd, "d", AT_FDCWD, moved), 0);
+	assert_int_equal(inode_hold(f->table, ino, &hold), -ESTALE);
+	assert_int_equal(inode_hold(f->table, inner, &hold), -ESTALE);
+	assert_int_equal(inode_open(f->table, ino, O_RDONLY), -ESTALE);
+	assert_int_equal(renameat(AT_FDCWD, moved, f->dir_fd, "e"), 0);
+	(void)learn(f, "e");
+	assert_int_equal(inode_hold(f->table, inner, &hold), 0);
+	hold_drop(&hold);
+	assert_int_equal(rmdir(outside), 0);
 }
 
 /* Threads that learn and forget the same few files. */
@@ -514,9 +639,9 @@ static void a_source_that_is_no_directory_is_refused(void **state)
 
 	make_file(f, "a");
 	(void)snprintf(path, sizeof(path), "%s/a", f->path);
-	assert_int_equal(source_open(path, f->path, &source), -ENOTDIR);
+	assert_int_equal(source_open(path, &options, &source), -ENOTDIR);
 	(void)snprintf(path, sizeof(path), "%s/missing", f->path);
-	assert_int_equal(source_open(path, f->path, &source), -ENOENT);
+	assert_int_equal(source_open(path, &options, &source), -ENOENT);
 }
 
 static void a_child_comes_with_its_attributes(void **state)
@@ -527,7 +652,7 @@ static void a_child_comes_with_its_attributes(void **state)
 	bool over_mount;
 	struct statx stx;
 
-	assert_int_equal(source_open(f->path, "/nowhere/at/all", &source), 0);
+	assert_int_equal(source_open(f->path, &options, &source), 0);
 	source_mounted(source);
 	make_file(f, "a");
 	assert_int_equal(source_child(source, f->dir_fd, "a", &fd, &stx, &over_mount), 0);
@@ -550,7 +675,6 @@ int main(void)
 		BOTH(the_root_is_always_known),
 		BOTH(an_unknown_number_is_stale),
 		BOTH(hard_links_are_one_inode),
-		BOTH(numbers_are_never_used_twice),
 		BOTH(a_rename_changes_nothing),
 		BOTH(a_reused_source_number_is_another_inode),
 		BOTH(a_removed_file_stays_until_it_is_forgotten),
@@ -564,8 +688,15 @@ int main(void)
 		BOTH(a_fifo_is_never_opened),
 		BOTH(a_symbolic_link_is_held_itself),
 		BOTH(many_threads_agree),
+		BOTH(a_walk_meets_every_inode),
+		BOTH(an_inode_is_found_by_what_fanotify_tells),
+		BOTH(a_directory_that_was_moved_away_is_stale),
 		cmocka_unit_test(without_handles_a_descriptor_keeps_the_file),
-		cmocka_unit_test_setup_teardown(generations_differ_between_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(counted_numbers_are_never_used_twice, setup_names, teardown),
+		cmocka_unit_test_setup_teardown(numbers_that_are_counted_have_another_generation_each_time, setup_names,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_number_made_of_a_handle_stays_the_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_number_means_the_same_in_the_next_table, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_source_that_is_no_directory_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_child_comes_with_its_attributes, setup, teardown),
 	};

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The thread that tells the kernel what others change in the source.
+ *
+ * Knows what has to be told, and in which order.  A notification may wait for a lock that the kernel holds until a request
+ * is answered, so that it is sent from here, with no lock held, and never by a handler.
+ *
+ * That nothing stale stays, whatever request is under way:
+ *  - A name: LOOKUP, READDIR and what makes or removes something hold the directory's lock in the kernel until their
+ *    answer is in its caches, and the notification about a name waits for it.
+ *  - The listing and the attributes of a directory: they are dropped after that.
+ *  - Attributes of an inode that the kernel knows: it takes no answer that was asked for before it was notified, from
+ *    GETATTR, LOOKUP and READDIRPLUS.  Other answers come with a time-out of 0.
+ *  - Attributes of one that it will know by an answer under way: ops_look tells if the file was looked at before the
+ *    change was read.  Otherwise the inode is in our table, and the kernel is told again until it knows it.
+ */
+#include "ops.h"
+
+#include "fd.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+enum {
+	/* Changes that come in the meantime are told of together, and the same ones as one. */
+	PAUSE_NS = 1000000,
+	RETRY_MS = 5,
+	MAX_SAME = 16, /* mounts of one file system on which a file is known */
+	WALK_SIZE = 64,
+};
+
+/* Inodes that the kernel was told of before it knew them. */
+struct numbers_list {
+	uint64_t *numbers;
+	size_t n;
+	size_t max;
+};
+
+struct watcher {
+	struct source *source;
+	struct llfuse_session *session;
+	struct watch *watch;
+	pthread_t thread;
+	int stop_fd; /* an eventfd */
+	atomic_bool has_failed;
+	/* of the thread */
+	struct numbers_list early;
+	/* The directory that names were changed in last: its listing and attributes go once for all of them. */
+	uint64_t dirs[MAX_SAME];
+	size_t n_dirs;
+};
+
+static bool add_number(struct numbers_list *list, uint64_t number)
+{
+	if (list->n == list->max) {
+		size_t max = list->max ? list->max * 2 : 64;
+		uint64_t *grown = realloc(list->numbers, max * sizeof(*grown));
+
+		if (!grown)
+			return false;
+		list->numbers = grown;
+		list->max = max;
+	}
+	list->numbers[list->n++] = number;
+	return true;
+}
+
+/* Anything may have changed. */
+static void drop_all(struct watcher *watcher)
+{
+	struct inode_table *inodes = source_inodes(watcher->source);
+	struct inode_walk walk = {0};
+	uint64_t numbers[WALK_SIZE];
+	size_t n;
+
+	(void)llfuse_notify_increment_epoch(watcher->session);
+	while ((n = inode_table_walk(inodes, &walk, numbers, WALK_SIZE)) > 0) {
+		for (size_t i = 0; i < n; i++)
+			(void)llfuse_notify_inval_inode(watcher->session, numbers[i], 0, 0);
+	}
+}
+
+/* Drops the attributes of @ino, and from @off on its bytes; again if the kernel does not know it yet. */
+static void drop_inode(struct watcher *watcher, uint64_t ino, off_t off)
+{
+	if (llfuse_notify_inval_inode(watcher->session, ino, off, 0) != -ENOENT)
+		return;
+	if (inode_is_looked_up(source_inodes(watcher->source), ino) && !add_number(&watcher->early, ino))
+		drop_all(watcher);
+}
+
+static void drop_early(struct watcher *watcher)
+{
+	struct numbers_list early = watcher->early;
+
+	watcher->early = (struct numbers_list){.numbers = NULL};
+	for (size_t i = 0; i < early.n; i++)
+		drop_inode(watcher, early.numbers[i], 0);
+	free(early.numbers);
+}
+
+/* To the bytes of a file that the kernel reads by itself there is nothing to drop, and it would wait for those who do. */
+static off_t first_byte(const struct watcher *watcher, const struct watch_change *change, uint64_t ino)
+{
+	return change->is_data && !llfuse_file_passthrough(watcher->session, ino) ? 0 : -1;
+}
+
+static void drop_file(struct watcher *watcher, const struct watch_change *change)
+{
+	uint64_t numbers[MAX_SAME];
+	size_t n = inode_find_handle(source_inodes(watcher->source), change->fsid, &change->file, numbers, MAX_SAME);
+
+	for (size_t i = 0; i < n; i++)
+		drop_inode(watcher, numbers[i], first_byte(watcher, change, numbers[i]));
+}
+
+static void drop_dirs(struct watcher *watcher)
+{
+	for (size_t i = 0; i < watcher->n_dirs; i++)
+		drop_inode(watcher, watcher->dirs[i], 0);
+	watcher->n_dirs = 0;
+}
+
+static void drop_name(struct watcher *watcher, const struct watch_change *change)
+{
+	uint64_t numbers[MAX_SAME];
+	size_t n = inode_find_handle(source_inodes(watcher->source), change->fsid, &change->dir, numbers, MAX_SAME);
+
+	if (n != watcher->n_dirs || memcmp(numbers, watcher->dirs, n * sizeof(*numbers)) != 0) {
+		drop_dirs(watcher);
+		memcpy(watcher->dirs, numbers, n * sizeof(*numbers));
+		watcher->n_dirs = n;
+	}
+	for (size_t i = 0; i < n; i++)
+		(void)llfuse_notify_inval_entry(watcher->session, numbers[i], change->name);
+}
+
+static void tell(struct watcher *watcher, const struct watch_change *change)
+{
+	if (change->is_lost) {
+		drop_all(watcher);
+		return;
+	}
+	if (change->name)
+		drop_name(watcher, change);
+	if (change->file.size)
+		drop_file(watcher, change);
+}
+
+/* As many changes as are read at once.  Returns 0 or -errno. */
+static int tell_some(struct watcher *watcher)
+{
+	struct watch_change change;
+	int n = watch_read(watcher->watch);
+
+	while (watch_next(watcher->watch, &change))
+		tell(watcher, &change);
+	drop_dirs(watcher);
+	return n < 0 ? n : 0;
+}
+
+static void take_a_rest(void)
+{
+	struct timespec time = {.tv_nsec = PAUSE_NS};
+
+	(void)nanosleep(&time, NULL); /* if it is cut short, the more is told separately */
+}
+
+static void *run(void *arg)
+{
+	struct watcher *watcher = arg;
+	struct pollfd fds[] = {
+		{.fd = watch_fd(watcher->watch), .events = POLLIN},
+		{.fd = watcher->stop_fd, .events = POLLIN},
+	};
+	int err = 0;
+
+	while (!err) {
+		if (poll(fds, 2, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
+			err = -errno;
+		if (fds[1].revents)
+			return NULL;
+		drop_early(watcher);
+		if (!err && fds[0].revents)
+			err = tell_some(watcher);
+		take_a_rest();
+	}
+	atomic_store(&watcher->has_failed, true);
+	drop_all(watcher);
+	llfuse_log(LLFUSE_LOG_ERROR, "passthroughfs", "the source cannot be watched any more: %s", strerror(-err));
+	return NULL;
+}
+
+/* Signals are for others to take. */
+static int start_thread(struct watcher *watcher)
+{
+	sigset_t all;
+	sigset_t before;
+	int err;
+
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = -pthread_create(&watcher->thread, NULL, run, watcher);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
+static int start(struct source *source, struct llfuse_session *session)
+{
+	struct watcher *watcher = calloc(1, sizeof(*watcher));
+	int err;
+
+	if (!watcher)
+		return -ENOMEM;
+	*watcher = (struct watcher){.source = source, .session = session, .watch = source_watch(source)};
+	watcher->stop_fd = eventfd(0, EFD_CLOEXEC);
+	err = watcher->stop_fd < 0 ? -errno : start_thread(watcher);
+	if (err) {
+		fd_close(&watcher->stop_fd);
+		free(watcher);
+		return err;
+	}
+	(void)pthread_setname_np(watcher->thread, "watch");
+	source_attach(source, watcher);
+	return 0;
+}
+
+int ops_watch_start(struct source *source, struct llfuse_session *session)
+{
+	int err = source_watch_error(source);
+
+	if (source_cache(source) != SOURCE_CACHE_AUTO)
+		return 0;
+	if (!err)
+		err = start(source, session);
+	if (err)
+		llfuse_log(LLFUSE_LOG_INFO, "passthroughfs",
+			   "the source cannot be watched (%s): the kernel remembers it for %g s", strerror(-err),
+			   OPS_UNWATCHED_S);
+	else
+		llfuse_log(LLFUSE_LOG_DEBUG, "passthroughfs", "the source is watched for changes");
+	return err;
+}
+
+bool ops_watch_works(const struct source *source)
+{
+	const struct watcher *watcher = source_attached(source);
+
+	return watcher && !atomic_load(&watcher->has_failed);
+}
+
+void ops_watch_stop(struct source *source)
+{
+	struct watcher *watcher = source_attached(source);
+	uint64_t one = 1;
+
+	if (!watcher)
+		return;
+	(void)!write(watcher->stop_fd, &one, sizeof(one)); /* cannot fail: the count is 0 */
+	(void)pthread_join(watcher->thread, NULL);
+	source_attach(source, NULL);
+	fd_close(&watcher->stop_fd);
+	free(watcher->early.numbers);
+	free(watcher);
+}
