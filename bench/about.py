@@ -34,9 +34,9 @@ def machine():
     return f"{found_in('/proc/cpuinfo', r'^model name.*: (.*)')}, {os.cpu_count()} CPUs, {memory}"
 
 
-def project(tmpfs):
+def project(program):
     commit = first_line("git", "-C", TOP, "describe", "--always", "--dirty", "--abbrev=12")
-    return f"{first_line(tmpfs, '--version')}, {commit if re.fullmatch('[0-9a-f]{7,}.*', commit) else 'no commit'}"
+    return f"{first_line(program, '--version')}, {commit if re.fullmatch('[0-9a-f]{7,}.*', commit) else 'no commit'}"
 
 
 def load():
@@ -44,16 +44,16 @@ def load():
     return " ".join(f"{average:.2f}" for average in os.getloadavg())
 
 
-def describe(settings, subjects):
+def describe(settings, comparisons):
     tools = {"fio": "--version", "git": "--version", "gcc": "--version", "tar": "--version"}
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": machine(),
         "kernel": f"{platform.release()} ({found_in('/etc/os-release', r'^PRETTY_NAME=.(.*).$')})",
-        "project": project(os.path.join(settings.llfuse_build, "tmpfs")),
+        "project": project(os.path.join(settings.llfuse_build, comparisons[0].name)),
         "tools": ", ".join(first_line(name, option) for name, option in tools.items()),
         "transport": settings.transport,
-        "subjects": ", ".join(subject.name for subject in subjects),
+        **{f"subjects with {comparison.name}": str(comparison) for comparison in comparisons},
         "load before": load(),
         "settings": settings.as_dict(),
     }

@@ -182,6 +182,24 @@ static int step_list(const struct bench *bench, unsigned i)
 	return err ? err : n == bench->entries ? 0 : -ENODATA;
 }
 
+/* How long it takes until a listing begins; one call, as large as the C library's. */
+static int step_first(const struct bench *bench, unsigned i)
+{
+	char buffer[32768];
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ssize_t n;
+	int err;
+
+	(void)bench;
+	(void)i;
+	if (fd < 0)
+		return -errno;
+	n = getdents64(fd, buffer, sizeof(buffer));
+	err = n < 0 ? -errno : n == 0 ? -ENODATA : 0;
+	close(fd);
+	return err;
+}
+
 static int step_write(const struct bench *bench, unsigned i)
 {
 	static const char data[DATA_SIZE];
@@ -238,6 +256,7 @@ static const struct operation operations[] = {
 	{"missing", step_missing, step_missing, .more_passes = 3},
 	{"list", .step = step_list, .scope = DIRECTORY},
 	{"list-again", step_list, step_list, .scope = DIRECTORY, .more_passes = 2},
+	{"first", .step = step_first},
 	{"read", step_write_and_read, step_read, .tidy = step_unlink},
 	{"write", .step = step_write, .tidy = step_unlink},
 };

@@ -5,10 +5,8 @@ import json
 import os
 
 from goals import goals_for
-from results import REFERENCE
 from settings import GROUPS
 
-PEER = "memfs_ll"
 FORMAT = 1  # of the JSON; another number where a reader would go wrong
 HEADINGS = {
     "metadata": "Metadata: one process, a directory of {ENTRIES} files",
@@ -16,6 +14,11 @@ HEADINGS = {
     "tools": "Tools: a source tree of at least {TREE_FILES} files",
     "scale": "Scale: two processes against one; {FILES} files in a directory against {ENTRIES}",
     "memory": "Memory: what the program needs for each of {FILES} empty files",
+}
+# Where another comparison does something else in a group of this name.
+OTHER_HEADINGS = {
+    ("passthroughfs", "memory"): "Memory: {FILES} files known to the kernel, and a directory of so many",
+    ("passthroughfs", "tools"): "Tools: a source tree of at least {TREE_FILES} files, on a disk",
 }
 
 
@@ -75,7 +78,8 @@ class Verdict:
 
 
 def verdicts(results, workload, subject):
-    all_of_them = [Verdict(results, workload, subject, goal) for goal in goals_for(workload, subject)]
+    goals = goals_for(results.comparison, workload, subject)
+    all_of_them = [Verdict(results, workload, subject, goal) for goal in goals]
     return [verdict for verdict in all_of_them if verdict.spread is not None]
 
 
@@ -87,8 +91,8 @@ def workload_row(results, workload, subject):
         subject.name,
         "not supported" if is_missing else spread_text(figure),
         workload.unit if figure else "",
-        speed_text(results.speed(workload, subject, REFERENCE)),
-        speed_text(results.speed(workload, subject, PEER)) if subject.is_ours else "",
+        speed_text(results.speed(workload, subject, results.comparison.reference)),
+        speed_text(results.speed(workload, subject, results.comparison.peer)) if subject.is_ours else "",
         ", ".join(map(str, verdicts(results, workload, subject))),
         requests_text(results.requests(workload, subject), workload.per),
     ]
@@ -96,7 +100,8 @@ def workload_row(results, workload, subject):
 
 def group_table(results, group):
     workloads = [workload for workload in results.workloads if workload.group == group]
-    head = ["what", "of", "median (least..most)", "", f"speed to {REFERENCE}", f"speed to {PEER}", "goals", "requests"]
+    to_reference, to_peer = f"speed to {results.comparison.reference}", f"speed to {results.comparison.peer}"
+    head = ["what", "of", "median (least..most)", "", to_reference, to_peer, "goals", "requests"]
     rows = [
         workload_row(results, workload, subject)
         for workload in workloads
@@ -124,32 +129,49 @@ def goals_lines(results):
     return lines
 
 
-def markdown(results, about, missing):
+def heading(comparison, group, settings):
+    text = OTHER_HEADINGS.get((comparison.name, group), HEADINGS[group])
+    return f"## {comparison.name}. {text.format(**settings)}"
+
+
+def missing_in(all_results):
+    """Why, by what."""
+    missing = {}
+    for results in all_results:
+        missing |= {**results.comparison.missing, **results.not_measured}
+    return missing
+
+
+def markdown(all_results, about):
     lines = ["# Benchmark", "", *[f"- {name}: {value}" for name, value in about.items() if name != "settings"]]
     lines.append("- settings: " + ", ".join(f"{name}={value}" for name, value in about["settings"].items()))
-    lines += [f"- missing: {name}: {why}" for name, why in {**missing, **results.not_measured}.items()]
-    lines += [f"- failed: {failure}" for failure in results.failures]
+    lines += [f"- missing: {name}: {why}" for name, why in missing_in(all_results).items()]
+    lines += [f"- failed: {failure}" for results in all_results for failure in results.failures]
     lines.append("")
-    for group in GROUPS:
-        if any(workload.group == group for workload in results.workloads):
-            lines += [f"## {HEADINGS[group].format(**about['settings'])}", "", group_table(results, group), ""]
-    goals = goals_lines(results)
+    for results in all_results:
+        for group in GROUPS:
+            if any(workload.group == group for workload in results.workloads):
+                head = heading(results.comparison, group, about["settings"])
+                lines += [head, "", group_table(results, group), ""]
+    goals = [line for results in all_results for line in goals_lines(results)]
     if goals:
         lines += ["## Goals", "", *goals]
     return "\n".join(lines)
 
 
-def as_dict(results, about, missing):
+def as_dict(all_results, about):
     return {
         "format": FORMAT,
         "about": about,
-        "missing": {**missing, **results.not_measured},
+        "missing": missing_in(all_results),
         "failures": [
             {"subject": failure.subject, "what": failure.what, "error": failure.text, "known": failure.is_known}
+            for results in all_results
             for failure in results.failures
         ],
         "figures": [
             figure_dict(results, workload, subject)
+            for results in all_results
             for workload in results.workloads
             for subject in results.subjects
             if results.figure(workload, subject)
@@ -158,8 +180,10 @@ def as_dict(results, about, missing):
 
 
 def figure_dict(results, workload, subject):
-    speeds = {name: results.speed(workload, subject, name) for name in (REFERENCE, PEER)}
+    comparison = results.comparison
+    speeds = {name: results.speed(workload, subject, name) for name in (comparison.reference, comparison.peer)}
     return {
+        "fs": comparison.name,
         "group": workload.group,
         "workload": workload.name,
         "subject": subject.name,

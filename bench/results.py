@@ -7,8 +7,6 @@ speeds: 2 is twice as fast, in whatever unit.
 
 import statistics
 
-REFERENCE = "kernel"
-
 
 class Workload:
     """One line of the tables: @unit is that of the figure, @has_speed tells whether the figure is one
@@ -56,7 +54,10 @@ class Failure:
 
 
 class Results:
-    def __init__(self):
+    """Those of one comparison."""
+
+    def __init__(self, comparison):
+        self.comparison = comparison
         self.workloads = []  # in the order in which they first came
         self.subjects = []
         self.failures = []

@@ -17,6 +17,13 @@ from results import Failure, Results
 from subjects import Failed
 
 
+START = time.monotonic()
+
+
+def elapsed_s():
+    return time.monotonic() - START
+
+
 class Place:
     """One mounted subject, and what a group keeps with it for the time of a round."""
 
@@ -32,21 +39,17 @@ class Place:
 
 
 class Bench:
-    """What all groups share."""
+    """What all groups share as they work on one comparison."""
 
-    def __init__(self, settings, subjects, work):
+    def __init__(self, settings, comparison, work):
         self.settings = settings
-        self.subjects = subjects
+        self.subjects = comparison.subjects
         self.work = work
         self.ops = os.path.join(settings.llfuse_build, "bench", "ops")
-        self.results = Results()
-        self._start = time.monotonic()
-
-    def elapsed_s(self):
-        return time.monotonic() - self._start
+        self.results = Results(comparison)
 
     def say(self, text):
-        print(f"bench: {self.elapsed_s():4.0f} s: {text}", file=sys.stderr, flush=True)
+        print(f"bench: {elapsed_s():4.0f} s: {self.results.comparison.name}: {text}", file=sys.stderr, flush=True)
 
     def fail(self, what, subject, error):
         text = str(error).strip().replace("\n", " ")
@@ -54,14 +57,15 @@ class Bench:
             self.say(f"{subject.name}: {what}: {text}")
 
     @contextlib.contextmanager
-    def mounted(self, subjects):
-        """Gives a place for each that can be mounted.  All are unmounted in the end, whatever happened."""
+    def mounted(self, subjects, on_disk=False):
+        """Gives a place for each that can be mounted, its files on a disk if they can and shall.  All are
+        unmounted in the end, whatever happened."""
         places = []
         try:
             for subject in subjects:
                 directory = tempfile.mkdtemp(prefix="mnt-", dir=self.work)
                 try:
-                    places.append(Place(subject.mount(directory)))
+                    places.append(Place(subject.mount(directory, on_disk)))
                 except (Failed, OSError) as error:
                     self.fail("mount", subject, error)
             yield places
@@ -99,12 +103,12 @@ class Step:
         self.measure = measure
 
 
-def run_rounds(bench, group, steps, begin, begins_again=False):
+def run_rounds(bench, group, steps, begin, begins_again=False, on_disk=False):
     """@begin(place) prepares a place, in each round before the first step; if it @begins_again, also after
     a step that failed and may have left anything."""
     for number in range(bench.settings.runs):
         bench.say(f"{group}, round {number + 1} of {bench.settings.runs}")
-        with bench.mounted(bench.subjects) as places:
+        with bench.mounted(bench.subjects, on_disk) as places:
             for place in places:
                 prepare(bench, group, place, begin)
             for step in steps:

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
-What is measured: the kernel's own tmpfs, ours, and peers; how each is mounted, what it tells about
-itself, and how it is taken down whatever happened.
-
-A subject that later joins needs an entry in all_subjects() and, if it is a program, its command line.
+What is measured: how each is mounted, what it tells about itself, and how it is taken down whatever
+happened.  Which there are is in comparisons.py.
 """
 
 import collections
@@ -11,13 +9,13 @@ import contextlib
 import glob
 import os
 import re
+import shutil
 import signal
-import subprocess
+import tempfile
 import time
 
 import interrupts
 from harness import kernel, mounts
-from settings import Refused
 
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -25,21 +23,20 @@ MS_REMOUNT = 32
 MOUNT_FLAGS = MS_NOSUID | MS_NODEV  # what a FUSE mount has, for all
 SETTLE_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
-PLACES = ("kernel", "heap")  # where tmpfs can keep the bytes of files
 
 Failed = mounts.Failed
 
 
 class Subject:
     """
-    Its name in the tables, and how to mount it: @mount(directory) returns a mounted one.  @known_failures
-    names what does not work and is none of our business, @why_not_large says why a directory of very
-    many files is beyond it.
+    Its name in the tables, and how to mount it: @mount(directory, on_disk) returns a mounted one, whose
+    files come to lie on a disk if they can and shall.  @known_failures names what does not work and is
+    none of our business, @why_not_large says why very many files are beyond it.
     """
 
     def __init__(self, name, mount, is_ours=False, passes_data_through=False, known_failures=(), why_not_large=""):
         self.name = name
-        self.mount = lambda directory: mount(self, directory)
+        self.mount = lambda directory, on_disk=False: mount(self, directory, on_disk)
         self.is_ours = is_ours
         self.passes_data_through = passes_data_through
         self.known_failures = known_failures
@@ -78,15 +75,45 @@ class KernelMount:
             kernel.umount(self.directory, kernel.MNT_DETACH)
 
 
-class DaemonMount(mounts.Mount):
-    """A file system in user space."""
+class DiskDirectory:
+    """A directory of its own in @parent, on a file system that is there and is not ours to mount."""
 
-    def __init__(self, subject, directory, program, options, transport):
+    def __init__(self, subject, parent):
+        self.subject = subject
+        self.directory = tempfile.mkdtemp(prefix="source-", dir=parent)
+
+    def is_usable(self):
+        return True
+
+    def settle(self):
+        pass
+
+    def drop_names(self):
+        pass
+
+    def requests(self):
+        return None
+
+    def memory_kib(self):
+        return None
+
+    def close(self):
+        shutil.rmtree(self.directory)
+
+    def abandon(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class DaemonMount(mounts.Mount):
+    """A file system in user space, of what is in @source if it is given."""
+
+    def __init__(self, subject, directory, program, options, transport, source=None):
         with interrupts.held_back():
             super().__init__(
                 os.path.basename(program),
                 directory,
                 *options,
+                source=source,
                 executable=program,
                 preexec_fn=interrupts.before_exec,
             )
@@ -172,6 +199,27 @@ class DaemonMount(mounts.Mount):
             raise Failed(f"{self.program}: {how_it_ended(status, re.sub('.*stats: .*', '', self.stderr()))}")
 
 
+class MirrorMount(DaemonMount):
+    """A program that shows a @storage, which was made for it and goes with it."""
+
+    def __init__(self, subject, directory, program, options, transport, storage):
+        self.storage = storage
+        try:
+            super().__init__(subject, directory, program, options, transport, source=storage.directory)
+        except BaseException:
+            storage.abandon()
+            raise
+
+    def close(self):
+        super().close()
+        # Detached: the kernel may hold on to files of it for a moment longer than the program lives.
+        self.storage.abandon()
+
+    def abandon(self):
+        super().abandon()
+        self.storage.abandon()
+
+
 def how_it_ended(status, text):
     how = f"ended by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     return f"{how}: {last_line(text)}" if text.strip() else how
@@ -180,82 +228,3 @@ def how_it_ended(status, text):
 def last_line(text):
     lines = text.strip().splitlines()
     return lines[-1].strip() if lines else "it said nothing"
-
-
-def program_options(program):
-    """What its --help says."""
-    try:
-        done = subprocess.run([program, "--help"], capture_output=True, text=True, timeout=20, check=False)
-    except OSError as error:
-        raise Refused(f"{program}: {error.strerror}") from error
-    return done.stdout
-
-
-def daemon(program, transport, *options):
-    def mount(subject, directory):
-        return DaemonMount(subject, directory, program, options, transport)
-
-    return mount
-
-
-def tmpfs_subjects(settings):
-    """One for each place that the program can keep bytes in; a single one where it knows one place only."""
-    program = os.path.join(settings.llfuse_build, "tmpfs")
-    transport = settings.transport
-    options = ["-o", "io_uring" if transport == "io_uring" else "no_io_uring"]
-    if not re.search(r"\bdata=", program_options(program)):
-        return [Subject("tmpfs", daemon(program, transport, *options), is_ours=True)]
-    return [
-        Subject(
-            f"tmpfs data={place}",
-            daemon(program, transport, *options, "-o", f"data={place}"),
-            is_ours=True,
-            passes_data_through=place == "kernel",
-            # Names are the same wherever the bytes are, and a million takes minutes.
-            why_not_large="" if place == PLACES[0] else f"names are kept as with data={PLACES[0]}",
-        )
-        for place in PLACES
-    ]
-
-
-def memfs_subject(settings):
-    """libfuse's own file system in memory.  Raises Failed if it is not there."""
-    program = build_peer(settings.llfuse_build, "memfs_ll")
-    options = ["-f", *(["-o", "io_uring"] if settings.transport == "io_uring" else [])]
-    return Subject(
-        "memfs_ll",
-        daemon(program, settings.transport, *options),
-        # It leaves st_blksize unset, and a mapped file then gives SIGBUS.
-        known_failures=("tools, git status",),
-        why_not_large="it searches a directory name by name",
-    )
-
-
-def build_peer(build, name):
-    """Builds an example of libfuse from the source that the build has.  Returns its path."""
-    targets = subprocess.run(["ninja", "-C", build, "-t", "targets", "all"], capture_output=True, text=True, check=False)
-    found = re.search(rf"^(subprojects/\S+/example/{name}): ", targets.stdout, re.MULTILINE)
-    if not found:
-        raise Failed(f"{build} does not build it: no C++ compiler, or no source of libfuse, when it was configured")
-    done = subprocess.run(["ninja", "-C", build, "--quiet", found[1]], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Failed(f"cannot be built: {first_error(done.stdout)}")
-    return os.path.join(build, found[1])
-
-
-def first_error(text):
-    for line in text.splitlines():
-        if "error:" in line:
-            return line
-    return last_line(text)
-
-
-def all_subjects(settings):
-    """The subjects in their order, the reference first, and why others are missing, by name."""
-    subjects = [Subject("kernel", KernelMount), *tmpfs_subjects(settings)]
-    missing = {}
-    try:
-        subjects.append(memfs_subject(settings))
-    except (Failed, OSError) as error:
-        missing["memfs_ll"] = str(error)
-    return subjects, missing

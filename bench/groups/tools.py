@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What people do all day: a source tree unpacked, built, looked at by git, and removed."""
+"""What people do all day: a source tree unpacked, built, searched, looked at by git, and removed."""
 
 import io
 import math
 import os
+import shlex
 import tarfile
 
 from commands import Counted, run as run_command
@@ -16,6 +17,9 @@ OWN_FOLDERS = ("bench", "docs", "examples", "include", "man", "scripts", "src", 
 # Programs that need no other header than the project's: libfuse's is not installed everywhere.
 COMPILED_FOLDERS = ("examples", "src/lltest", "src/passthroughfs", "src/tmpfs")
 STATUS_RUNS = 5
+FIND_RUNS = 5
+# It looks at each file, and says nothing.
+FIND = ["find", ".", "-size", "+1000000000k"]
 GIT = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "init.defaultBranch=main"]
 MAKEFILE = """\
 OBJECTS := {objects}
@@ -92,10 +96,12 @@ def run(bench):
     steps = [
         Step(Workload("tools", "untar", "ms", per="file"), lambda place: untar(bench, tree, place)),
         Step(Workload("tools", "make", "ms", per="compiled file"), lambda place: make(bench, tree, place)),
+        Step(Workload("tools", "find, cold", "ms", per="file"), lambda place: find_cold(bench, tree, place)),
+        Step(Workload("tools", "find", "ms", per="file"), lambda place: find(bench, tree, place)),
         Step(Workload("tools", "git status", "ms", per="file"), lambda place: git_status(bench, tree, place)),
         Step(Workload("tools", "rm -rf", "ms", per="file"), lambda place: remove(bench, tree, place)),
     ]
-    run_rounds(bench, "tools", steps, lambda place: place.new_directory())
+    run_rounds(bench, "tools", steps, lambda place: place.new_directory(), on_disk=True)
 
 
 def timed(bench, place, command, units):
@@ -112,6 +118,19 @@ def untar(bench, tree, place):
 def make(bench, tree, place):
     done, requests = timed(bench, place, ["make", "-s", f"-j{os.cpu_count()}"], tree.compiled)
     return done.seconds * 1000, requests
+
+
+def find_cold(bench, tree, place):
+    place.mounted.drop_names()
+    done, requests = timed(bench, place, FIND, tree.files)
+    return done.seconds * 1000, requests
+
+
+def find(bench, tree, place):
+    """Several at once, as one is short; the one before has looked at all of it."""
+    script = "; ".join([shlex.join(FIND)] * FIND_RUNS)
+    done, requests = timed(bench, place, ["sh", "-c", script], tree.files * FIND_RUNS)
+    return done.seconds * 1000 / FIND_RUNS, requests
 
 
 def git_status(bench, tree, place):

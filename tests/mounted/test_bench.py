@@ -14,6 +14,17 @@ from harness import mounts
 TINY = {"RUNS": "1", "ENTRIES": "20", "OPS": "10", "FILES": "50"}
 
 
+NONSENSE = [
+    {"FS": "ext4"},
+    {"ONLY": "speed"},
+    {"ONLY": ","},
+    {"RUNS": "0"},
+    {"TRANSPORT": "post"},
+    {"OPS": "many"},
+    {"DISK": "/no/such/place"},
+]
+
+
 def start_bench(place, **environment):
     path = os.path.join(place, "temporary")
     os.mkdir(path)
@@ -24,6 +35,7 @@ def start_bench(place, **environment):
             "LLFUSE_BUILD": os.path.abspath(mounts.build_dir()),
             "RESULTS": os.path.join(place, "results"),
             "TMPDIR": path,
+            "DISK": path,
             "PYTHONDONTWRITEBYTECODE": "1",
             **environment,
         },
@@ -50,7 +62,7 @@ def measured():
         pytest.skip("run on the plain build")
 
 
-@pytest.mark.parametrize("environment", [{"ONLY": "speed"}, {"RUNS": "0"}, {"TRANSPORT": "post"}, {"OPS": "many"}])
+@pytest.mark.parametrize("environment", NONSENSE)
 def test_nonsense_is_refused_in_one_line(place, environment):
     bench = start_bench(place, **environment)
     out, err = bench.communicate(timeout=mounts.TIMEOUT_S)
@@ -58,10 +70,19 @@ def test_nonsense_is_refused_in_one_line(place, environment):
     assert "=".join(*environment.items()) in err
 
 
+# What it is compared with, and what is said about its memory.
+SMALLEST = {
+    "tmpfs": ("kernel", "left of it after removal"),
+    "passthroughfs": ("source", "descriptors for all of them"),
+}
+
+
 @needs_root
-def test_the_smallest_run(place, measured):
+@pytest.mark.parametrize("program", SMALLEST)
+def test_the_smallest_run(place, measured, program):
+    reference, about_memory = SMALLEST[program]
     before = set(children())
-    bench = start_bench(place, ONLY="metadata,memory", TRANSPORT="dev_fuse", **TINY)
+    bench = start_bench(place, FS=program, ONLY="metadata,memory", TRANSPORT="dev_fuse", **TINY)
     out, err = bench.communicate(timeout=60)
     assert bench.returncode == 0, err
     assert_nothing_behind(place, before)
@@ -69,17 +90,19 @@ def test_the_smallest_run(place, measured):
         saved = json.load(file)
     with open(os.path.join(place, "results", "latest.md"), encoding="utf-8") as file:
         assert file.read() == out
-    subjects = {figure["subject"] for figure in saved["figures"]}
-    assert "kernel" in subjects and any(name.startswith("tmpfs") for name in subjects)
-    creates = [f for f in saved["figures"] if f["workload"] == "create" and f["subject"].startswith("tmpfs")]
-    assert creates and all(f["requests"]["create"] == 1 for f in creates)
-    assert {f["subject"] for f in saved["figures"] if f["group"] == "memory"}
+    assert {figure["fs"] for figure in saved["figures"]} == {program}
+    creates = [f for f in saved["figures"] if f["workload"] == "create"]
+    assert reference in {f["subject"] for f in creates}
+    ours = [f for f in creates if f["subject"].startswith(program)]
+    assert ours and all(f["requests"]["create"] == 1 and reference in f["speed_to"] for f in ours)
+    assert about_memory in {f["workload"] for f in saved["figures"] if f["group"] == "memory"}
 
 
 @needs_root
-def test_a_signal_leaves_nothing_behind(place, measured):
+@pytest.mark.parametrize("program", SMALLEST)
+def test_a_signal_leaves_nothing_behind(place, measured, program):
     before = set(children())
-    bench = start_bench(place, ONLY="metadata", TRANSPORT="dev_fuse", **{**TINY, "RUNS": "1000"})
+    bench = start_bench(place, FS=program, ONLY="metadata", TRANSPORT="dev_fuse", **{**TINY, "RUNS": "1000"})
     # Once the first round is under way.
     while "round 2" not in bench.stderr.readline():
         assert bench.poll() is None
