@@ -21,15 +21,16 @@ PLACES = ("kernel", "heap")  # where tmpfs can keep the bytes of files
 class Comparison:
     """
     The subjects in their order, the names of those that the others are measured by, and why others are
-    @missing, by name.  @groups are those that there is something to be said in, @remark what the report
-    says about the conditions.
+    @missing, by name.  @groups are those that there is something to be said in, @left_out names workloads
+    of them that there is not, @remark is what the report says about the conditions.
     """
 
-    def __init__(self, name, reference, peer, groups=GROUPS, remark=""):
+    def __init__(self, name, reference, peer, groups=GROUPS, left_out=(), remark=""):
         self.name = name
         self.reference = reference
         self.peer = peer
         self.groups = groups
+        self.left_out = left_out
         self.remark = remark
         self.subjects = []
         self.missing = {}
@@ -139,6 +140,8 @@ def compare_passthroughfs(settings, disk):
         reference="source",
         peer="passthrough_hp",
         groups=tuple(name for name in GROUPS if name != "scale"),
+        # On a disk it is a matter of what has been written back, and of discards.
+        left_out=("rm -rf",),
         remark=f"the source is a tmpfs of the kernel's, for the tools a directory on {file_system_of(disk)}",
     )
     program = os.path.join(settings.llfuse_build, "passthroughfs")

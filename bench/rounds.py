@@ -106,6 +106,7 @@ class Step:
 def run_rounds(bench, group, steps, begin, begins_again=False, on_disk=False):
     """@begin(place) prepares a place, in each round before the first step; if it @begins_again, also after
     a step that failed and may have left anything."""
+    steps = [step for step in steps if step.workload.name not in bench.results.comparison.left_out]
     for number in range(bench.settings.runs):
         bench.say(f"{group}, round {number + 1} of {bench.settings.runs}")
         with bench.mounted(bench.subjects, on_disk) as places:

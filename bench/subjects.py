@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -86,7 +87,8 @@ class DiskDirectory:
         return True
 
     def settle(self):
-        pass
+        """What was written is on the disk, so that whoever comes next does not wait for that."""
+        subprocess.run(["sync", "--file-system", self.directory], check=True)
 
     def drop_names(self):
         pass
@@ -209,6 +211,10 @@ class MirrorMount(DaemonMount):
         except BaseException:
             storage.abandon()
             raise
+
+    def settle(self):
+        super().settle()
+        self.storage.settle()
 
     def close(self):
         super().close()

@@ -105,6 +105,7 @@ def run(bench):
 
 
 def timed(bench, place, command, units):
+    place.mounted.settle()
     with Counted(place.mounted) as counted:
         done = run_command(command, bench.work, cwd=place.directory)
     return done, counted.per(units)
