@@ -19,9 +19,11 @@ LIMIT_S = 120
 class Subject:
     """A file system as it is mounted for tests that take each: the program, and options of its own."""
 
-    def __init__(self, name, program, *options, needs_passthrough=False):
+    def __init__(self, name, program, *options, needs_passthrough=False, executable=None):
         self.name = name
         self.program = program
+        self.executable = executable or program
+        self.has_source = program in ("passthroughfs", "by_path")
         self.options = options
         self.needs_passthrough = needs_passthrough
 
@@ -39,6 +41,8 @@ TMPFS_HEAP = Subject("tmpfs-heap", "tmpfs", "-o", "data=heap")
 TMPFS_EXACT = Subject("tmpfs-heap-exact", "tmpfs", "-o", "data=heap,no_writeback")
 TMPFS = (TMPFS_KERNEL, TMPFS_HEAP)
 SUBJECTS = (*TMPFS, Subject("passthroughfs", "passthroughfs"))
+BY_PATH = Subject("by-path", "by_path", executable="tests/by_path")
+BY_DESCRIPTOR = Subject("by-descriptor", "by_path", "-o", "by_descriptor", executable="tests/by_path")
 
 
 def pytest_configure(config):
@@ -200,14 +204,15 @@ class Shared:
         os.chmod(self.base, 0o755)
         self.mountpoint = self._mkdir("mnt")
         self.oracle = self._mkdir("oracle")
-        self.source = self._mkdir("source") if program == "passthroughfs" else None
+        self.source = self._mkdir("source") if subject.has_source else None
         self.oracle_is_mount = program == "tmpfs" and os.geteuid() == 0
         if self.oracle_is_mount:
             kernel.mount("oracle", self.oracle, "tmpfs", 0, "mode=755")
         options = [*transport.options, *subject.options]
         if os.geteuid() == 0:
             options += ["-o", "allow_other"]
-        self.mount = mounts.Mount(program, self.mountpoint, *options, source=self.source)
+        executable = mounts.executable(subject.executable)
+        self.mount = mounts.Mount(program, self.mountpoint, *options, source=self.source, executable=executable)
         self.mount.wait_mounted()
 
     def _mkdir(self, name):

@@ -32,6 +32,8 @@ FALLOC_FL_ZERO_RANGE = 16
 UTIME_NOW = (1 << 30) - 1
 UTIME_OMIT = (1 << 30) - 2
 STATX_BTIME = 0x800
+_STATX_SIZE = 0x200
+_AT_STATX_FORCE_SYNC = 0x2000
 XATTR_SIZE_MAX = 65536
 CAP_SYS_ADMIN = 21
 IN_MODIFY = 2
@@ -133,6 +135,13 @@ def birth_time_ns(path):
         return None
     seconds, nanoseconds = struct.unpack_from("qI", buf, 80)
     return seconds * 10**9 + nanoseconds
+
+
+def fresh_size(path):
+    """The size of a file as the file system knows it now, whatever the kernel remembers."""
+    buf = ctypes.create_string_buffer(256)
+    _check(_libc.statx(AT_FDCWD, _bytes(path), _AT_STATX_FORCE_SYNC, _STATX_SIZE, buf), path)
+    return struct.unpack_from("Q", buf, 40)[0]
 
 
 class SharedMap:
