@@ -31,7 +31,7 @@ import pytest
 from conftest import BY_DESCRIPTOR, BY_PATH, SUBJECTS, needs_root, transport_named
 from harness import acl, kernel, mounts
 from harness.children import Child, as_user, in_child
-from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Outcome, Scene, Spot, attack
+from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
 from harness.escapes import attacker, detached, exchange_for_ever, give, held, moved, moved_cwd, moved_from_bind
 from harness.escapes import racing, replaced
 
@@ -266,11 +266,7 @@ TABLE = [
     (moved_from_bind, "dir", A_DIRECTORY, SOME_BELOW),
     (detached, "dir", A_DIRECTORY, SOME_BELOW),
 ]
-CASES = [
-    pytest.param(way, spot, operation, id=f"{way.__name__}-{where}-{operation.__name__}")
-    for way, where, spot, operations in TABLE
-    for operation in operations
-]
+ROWS = [pytest.param(way, spot, operations, id=f"{way.__name__}-{where}") for way, where, spot, operations in TABLE]
 BY_LINK = (held, racing)  # what a path does not withstand; the others, what a descriptor does not
 
 
@@ -281,26 +277,21 @@ class Arena:
         self._shared_mounts, self._switch, self._place = shared_mounts, switch, place
         self._withstood = shared_mounts.__dict__.setdefault("withstood", {})
 
-    def fs(self, subject, transport):
+    def fs(self, subject, transport="dev_fuse-many"):
         return self._shared_mounts.place(subject, transport_named(transport, self._switch))
 
-    def attack(self, subject, transport, way, spot, operation, tries):
-        base = os.path.join(self._place, subject.name)
+    def attack(self, fs, way, spot, operations, tries):
+        base = os.path.join(self._place, fs.mount.program)
         os.mkdir(base)
-        scene = Scene(self.fs(subject, transport), base)
-        try:
-            return Outcome(*attack(scene, way, spot, operation, tries))
-        finally:
-            scene.close()
+        return attack_all(fs, base, way, spot, operations, tries)
 
-    def naive(self, way, spot, operation):
-        """How the attempt ends where no care is taken; made once."""
-        case = way, spot, operation
-        if case not in self._withstood:
-            subject = BY_PATH if way in BY_LINK else BY_DESCRIPTOR
-            tries = MOST_TRIES if way is racing else 1
-            self._withstood[case] = self.attack(subject, "dev_fuse-many", *case, tries)
-        return self._withstood[case]
+    def naive(self, way, spot, operations):
+        """How the attempts end where no care is taken; made once."""
+        if (way, spot) not in self._withstood:
+            fs = self.fs(BY_PATH if way in BY_LINK else BY_DESCRIPTOR)
+            tries = {operation.__name__: MOST_TRIES if way is racing else 1 for operation in operations}
+            self._withstood[way, spot] = self.attack(fs, way, spot, operations, tries)
+        return self._withstood[way, spot]
 
 
 @pytest.fixture
@@ -308,19 +299,34 @@ def arena(shared_mounts, uring_switch, place):
     return Arena(shared_mounts, uring_switch, place)
 
 
-@pytest.mark.parametrize("way, spot, operation", CASES)
-def test_who_takes_no_care_is_got_out_of(arena, way, spot, operation):
-    outcome = arena.naive(way, spot, operation)
-    assert outcome.breach, outcome
+def explain(outcomes):
+    return "".join(f"\n  {name}: {outcome}" for name, outcome in outcomes.items())
 
 
-@pytest.mark.parametrize("transport", mounts.MANY)
-@pytest.mark.parametrize("way, spot, operation", CASES)
-def test_no_attempt_gets_out(arena, way, spot, operation, transport):
-    tries = min(max(TRIES, FACTOR * arena.naive(way, spot, operation).tries), MOST_TRIES) if way is racing else 1
-    outcome = arena.attack(PASSTHROUGHFS, transport, way, spot, operation, tries)
-    assert not outcome.breach, outcome
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("way, spot, operations", ROWS)
+def test_who_takes_no_care_is_got_out_of(arena, way, spot, operations):
+    withstood = {name: each for name, each in arena.naive(way, spot, operations).items() if not each.breach}
+    assert not withstood, explain(withstood)
+
+
+def is_wrong(way, outcome):
+    """A link leads nobody out, but the file itself is there.  What has left SOURCE is not there any more."""
+    if outcome.breach:
+        return True
     if way in BY_LINK:
-        assert outcome.succeeded, f"not once was anything reached: {outcome}"
-    else:
-        assert not outcome.succeeded and outcome.errors.keys() <= {"ESTALE", "ENOENT"}, outcome
+        return not outcome.succeeded
+    return outcome.succeeded or not outcome.errors.keys() <= {"ESTALE", "ENOENT"}
+
+
+@pytest.mark.limit(300)
+@pytest.mark.parametrize("transport", mounts.MANY)
+@pytest.mark.parametrize("way, spot, operations", ROWS)
+def test_no_attempt_gets_out(arena, way, spot, operations, transport):
+    naive = arena.naive(way, spot, operations)
+    tries = {
+        name: min(max(TRIES, FACTOR * each.tries), MOST_TRIES) if way is racing else 1 for name, each in naive.items()
+    }
+    outcomes = arena.attack(arena.fs(PASSTHROUGHFS, transport), way, spot, operations, tries)
+    wrong = {name: outcome for name, outcome in outcomes.items() if is_wrong(way, outcome)}
+    assert not wrong, explain(wrong)

@@ -16,7 +16,8 @@ from harness.children import Child, in_child
 
 ATTACKER = 4001
 HIS_GROUP = 4100
-DEADLINE_S = 40
+DEADLINE_S = 40  # for one attempt, however often it is made
+LIMIT_S = 200  # for all of a row
 INSIDE, OUTSIDE = "harmless", "secret"
 SECRET_SIZE = 600  # of a file outside, for who sees only that
 
@@ -81,10 +82,10 @@ def _remove(name, at):
 class Scene:
     """One test's directory on the mount (here) and in the source (there), and a directory outside."""
 
-    def __init__(self, fs, place):
-        self.mountpoint, self.here, self.there = fs.mount.mountpoint, fs.dir, fs.source
-        give(self.there)
-        self.outside = os.path.join(place, "outside")
+    def __init__(self, fs, place, name="scene"):
+        self.mountpoint, self.here = fs.mount.mountpoint, os.path.join(fs.dir, name)
+        self.there = make_dir(fs.source, name)
+        self.outside = os.path.join(place, f"outside-{name}")
         os.mkdir(self.outside, 0o700)
         for base, word in ((self.there, INSIDE), (self.outside, OUTSIDE)):
             for names in ((), ("dir",), ("top", "mid", "bottom")):
@@ -176,7 +177,7 @@ def moved_cwd(scene, spot):
 @contextlib.contextmanager
 def moved_from_bind(scene, spot):
     """A bind mount is part of the source.  What leaves the directory that is mounted leaves the source."""
-    aside, part = make_dir(os.path.dirname(scene.outside), "aside"), make_dir(scene.there, "part")
+    aside, part = make_dir(f"{scene.outside}-aside"), make_dir(scene.there, "part")
     populate(make_dir(aside, spot.path), INSIDE)
     kernel.mount(aside, part, None, kernel.MS_BIND)
     try:
@@ -251,24 +252,35 @@ def attacker():
         os.setgroups([])
 
 
+def attack_all(fs, place, way, spot, operations, tries):
+    """
+    Makes each attempt of @operations, at most tries[name] times, until it gets out, in a process of its own (one, as
+    forking is what costs most).  Returns an Outcome for each name.
+    """
+
+    def attack_each():
+        return {
+            operation.__name__: tuple(attack(Scene(fs, place, operation.__name__), way, spot, operation, tries))
+            for operation in operations
+        }
+
+    found = in_child(attack_each, timeout_s=LIMIT_S)
+    return {name: Outcome(*outcome) for name, outcome in found.items()}
+
+
 def attack(scene, way, spot, operation, tries):
-    """Makes the attempt at most @tries times, in a process of its own, until it gets out.  Returns an Outcome."""
-    return in_child(_attack, scene, way, spot, operation, tries, timeout_s=DEADLINE_S + 20)
-
-
-def _attack(scene, way, spot, operation, tries):
     errors = collections.Counter()
     deadline = time.monotonic() + DEADLINE_S
-    with way(scene, spot) as path:
+    with contextlib.closing(scene), way(scene, spot) as path:
         before = scene.look_outside()
-        for n in range(1, tries + 1):
+        for n in range(1, tries[operation.__name__] + 1):
             breach = _try(scene, way, operation, path, errors)
             after = scene.look_outside()
             if after != before:
                 breach = f"changed: {set(before.items()) ^ set(after.items())}"
             if breach or time.monotonic() > deadline:
                 break
-    return tuple(Outcome(n, breach, n - sum(errors.values()), dict(errors)))
+    return Outcome(n, breach, n - sum(errors.values()), dict(errors))
 
 
 def _try(scene, way, operation, path, errors):
