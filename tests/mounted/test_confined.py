@@ -11,20 +11,21 @@ file or below a directory of the mount, and a way in which that is made to lead 
 
   held       the attacker holds the file or directory, then it is exchanged with a symbolic link: no luck is needed
   racing     another process exchanges the two all the time
-  moved      the attacker holds a directory, or a file in it, and the directory is renamed out of SOURCE
+  moved      the attacker holds a directory, or a file in it, and the directory is renamed out of SOURCE;
+             moved_while_open: opened to be listed; moved_cwd: as the working directory; moved_from_bind: out of
+             a directory that is bind-mounted in SOURCE
   replaced   as moved, and another directory comes in its place
-  cwd        as moved, with the directory as the working directory
-  from_bind  as moved, out of a directory that is bind-mounted in SOURCE
   detached   the attacker holds a directory of a file system in SOURCE that is then unmounted
+
+Below the table: symbolic links that are not to be followed, files that are not to be opened, file handles that nobody
+was given, and our own mount.
 """
 
-import contextlib
+import errno
 import os
-import select
-import socket
 import stat
 import struct
-import threading
+import time
 
 import pytest
 
@@ -33,7 +34,7 @@ from harness import acl, kernel, mounts
 from harness.children import Child, as_user, in_child
 from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
 from harness.escapes import attacker, detached, exchange_for_ever, give, held, moved, moved_cwd, moved_from_bind
-from harness.escapes import racing, replaced
+from harness.escapes import moved_while_open, racing, replaced
 
 PASSTHROUGHFS = SUBJECTS[-1]
 TRIES = 100  # against passthroughfs, at least
@@ -240,6 +241,10 @@ def tmpfile(path, scene):
         os.close(fd)
 
 
+def list_open(path, _scene):
+    return os.listdir(int(os.path.basename(path)))
+
+
 DIRECTORY = [lookup, read_below, write_below, chmod_below, readdir, readdirplus, readlink, create, create_over, mkdir]
 DIRECTORY += [mknod, symlink, link_into, link_from, unlink, rmdir, rename, rename_noreplace, rename_whiteout]
 DIRECTORY += [rename_exchange, rename_into, rename_out_of, tmpfile]
@@ -261,6 +266,7 @@ TABLE = [
     (moved, "dir", A_DIRECTORY, DIRECTORY + ITSELF),
     (moved, "deep", DEEP, SOME_BELOW),
     (moved, "file", A_FILE_BELOW, FILE),
+    (moved_while_open, "dir", A_DIRECTORY, [list_open]),
     (replaced, "dir", A_DIRECTORY, SOME_BELOW),
     (moved_cwd, "dir", A_DIRECTORY, SOME_BELOW),
     (moved_from_bind, "dir", A_DIRECTORY, SOME_BELOW),
@@ -330,3 +336,263 @@ def test_no_attempt_gets_out(arena, way, spot, operations, transport):
     outcomes = arena.attack(arena.fs(PASSTHROUGHFS, transport), way, spot, operations, tries)
     wrong = {name: outcome for name, outcome in outcomes.items() if is_wrong(way, outcome)}
     assert not wrong, explain(wrong)
+
+
+VICTIMS = [pytest.param(BY_PATH, "dev_fuse-many", id="by_path")]
+VICTIMS += [pytest.param(PASSTHROUGHFS, name, id=name) for name in mounts.MANY]
+each_victim = pytest.mark.parametrize("subject, transport", VICTIMS)
+
+
+# Links themselves: what lies behind one is not meant.
+
+
+def link_itself(path):
+    os.link(path, f"{path}-2", follow_symlinks=False)
+
+
+OF_A_LINK = {
+    "chown": lambda path: os.chown(path, ATTACKER, HIS_GROUP, follow_symlinks=False),
+    "utimens": lambda path: os.utime(path, ns=(1, 2), follow_symlinks=False),
+    "setxattr": lambda path: os.setxattr(path, "trusted.new", b"x", follow_symlinks=False),
+    "getxattr": lambda path: os.getxattr(path, "trusted.mark", follow_symlinks=False),
+    "listxattr": lambda path: os.listxattr(path, follow_symlinks=False),
+    "removexattr": lambda path: os.removexattr(path, "trusted.mark", follow_symlinks=False),
+    "link": link_itself,
+}
+TARGETS = {
+    "absolute": lambda scene, _fd: f"{scene.outside}/file",
+    "relative": lambda scene, _fd: os.path.relpath(f"{scene.outside}/file", scene.there),
+    "another-link": lambda scene, _fd: "filelink",
+    "root-of-the-daemon": lambda scene, _fd: f"/proc/self/root{scene.outside}/file",
+    "descriptor-of-a-process": lambda _scene, fd: f"/proc/{os.getpid()}/fd/{fd}",
+}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@each_victim
+def test_a_link_itself_is_meant(arena, place, subject, transport, target):
+    scene = Scene(arena.fs(subject, transport), place)
+    followed = set()
+    fd = os.open(f"{scene.outside}/file", os.O_RDONLY)
+    try:
+        for name, operation in OF_A_LINK.items():
+            os.setxattr(f"{scene.outside}/file", "trusted.mark", OUTSIDE.encode())
+            os.symlink(TARGETS[target](scene, fd), f"{scene.there}/a-{name}")
+            before = scene.look_outside()
+            try:
+                seen = operation(f"{scene.here}/a-{name}")
+            except OSError as err:
+                seen = err.errno
+            if scene.look_outside() != before or (seen and seen != errno.ENODATA):
+                followed.add(name)
+    finally:
+        os.close(fd)
+        scene.close()
+    assert followed == (set(OF_A_LINK) if subject is BY_PATH else set())
+
+
+# Files that are not to be opened.
+
+IN_OPEN = 0x20
+
+
+def make_special(kind, path):
+    mode = {"fifo": stat.S_IFIFO, "device": stat.S_IFCHR, "socket": stat.S_IFSOCK}[kind]
+    os.mknod(path, mode | 0o666, os.makedev(1, 3))
+
+
+def list_with_attributes(path):
+    with os.scandir(os.path.dirname(path)) as entries:
+        return [entry.stat(follow_symlinks=False) for entry in entries]
+
+
+OF_A_SPECIAL_FILE = {
+    "lookup": os.lstat,
+    "list": list_with_attributes,
+    "statx": kernel.birth_time_ns,
+    "chmod": lambda path: os.chmod(path, 0o640),
+    "chown": lambda path: os.chown(path, ATTACKER, HIS_GROUP),
+    "utimens": lambda path: os.utime(path, ns=(1, 2)),
+    "setxattr": lambda path: os.setxattr(path, "trusted.mark", b"x"),
+    "getxattr": lambda path: os.getxattr(path, "trusted.given"),
+    "listxattr": os.listxattr,
+    "link": lambda path: os.link(path, f"{path}-2"),
+    "rename": lambda path: os.rename(path, f"{path}-2"),
+    "open as a path": lambda path: os.close(os.open(path, os.O_PATH)),
+}
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
+@each_victim
+def test_what_is_no_file_is_not_opened_to_look_at_it(arena, subject, transport, kind):
+    fs = arena.fs(subject, transport)
+
+    def try_all():
+        opened = {}
+        for name, operation in OF_A_SPECIAL_FILE.items():
+            os.mkdir(f"{fs.source}/{name}")
+            make_special(kind, f"{fs.source}/{name}/it")
+            os.setxattr(f"{fs.source}/{name}/it", "trusted.given", b"x")
+            with kernel.Events() as events:
+                events.add(f"{fs.source}/{name}/it", mask=IN_OPEN)
+                try:
+                    operation(f"{fs.dir}/{name}/it")
+                except OSError as err:
+                    opened[name] = err.strerror  # A socket tells nobody but who opens it.
+                if events.read():
+                    opened[name] = "opened"
+        return opened
+
+    opened = in_child(try_all, timeout_s=60)
+    assert opened.keys() == (OF_A_SPECIAL_FILE.keys() if subject is BY_PATH else set()), opened
+
+
+def open_and_close(path, flags):
+    os.close(os.open(path, flags | os.O_NONBLOCK))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+@pytest.mark.parametrize("flags", [os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_TRUNC], ids=["read", "write", "truncate"])
+@each_victim
+def test_what_was_a_file_is_not_opened_when_it_is_none(arena, subject, transport, kind, flags):
+    """Known as a file, it is exchanged: held, as in the table, and then all the time."""
+    fs = arena.fs(subject, transport)
+    one, two = f"{fs.source}/file", f"{fs.source}/{kind}"
+    make_special(kind, two)
+    with open(one, "wb"), kernel.Events() as events:
+        events.add(two, mask=IN_OPEN)
+        fd = os.open(f"{fs.dir}/file", os.O_PATH)
+        kernel.renameat2(one, two, kernel.RENAME_EXCHANGE)
+        in_child(open_and_close, f"/proc/self/fd/{fd}", flags)
+        os.close(fd)
+        assert bool(events.read()) == (subject is BY_PATH)
+        if subject is BY_PATH:
+            return
+        with Child(exchange_for_ever, one, two):
+            in_child(open_often, fs, flags, TRIES)
+        assert not events.read()
+
+
+def open_often(fs, flags, tries):
+    reached = 0
+    for _ in range(tries):
+        kernel.drop_names(fs.mount.mountpoint)
+        try:
+            fd = os.open(f"{fs.dir}/file", flags | os.O_NONBLOCK)
+        except OSError:
+            continue  # No reader, or it was exchanged in the middle.
+        reached += stat.S_ISREG(os.fstat(fd).st_mode)
+        os.close(fd)
+    assert reached, "not once was the file there"
+
+
+@each_victim
+def test_a_fifo_in_the_place_of_a_file_holds_nobody_up(arena, subject, transport):
+    fs = arena.fs(subject, transport)
+    one, two = f"{fs.source}/file", f"{fs.source}/fifo"
+    make_special("fifo", two)
+    with open(one, "wb"):
+        fd = os.open(f"{fs.dir}/file", os.O_PATH)
+    kernel.renameat2(one, two, kernel.RENAME_EXCHANGE)
+    try:
+        with Child(lambda _link: os.close(os.open(f"/proc/self/fd/{fd}", os.O_RDONLY))) as child:
+            was_opened = wait_for_reader(one, child)
+            child.result()
+    finally:
+        os.close(fd)
+    assert was_opened == (subject is BY_PATH)
+
+
+def wait_for_reader(fifo, child, timeout_s=30):
+    """Whether somebody opens @fifo to read before @child ends; lets the reader go."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        has_ended = child.link.has_word()
+        try:
+            os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+            return True
+        except OSError:  # ENXIO: nobody reads.
+            if has_ended:
+                return False
+        time.sleep(0.001)
+    raise TimeoutError("neither is there a reader nor does the child end")
+
+
+# File handles.
+
+
+def forge(handle, nodeid, generation):
+    """The kernel's form of a handle: see fuse_encode_fh() in Linux fs/fuse/inode.c."""
+    return handle[:8] + struct.pack("=III", nodeid >> 32 & 0xFFFFFFFF, nodeid & 0xFFFFFFFF, generation & 0xFFFFFFFF)
+
+
+def open_handle(fs, handle):
+    """What is in the file, or the error."""
+    root = os.open(fs.mount.mountpoint, os.O_RDONLY)
+    try:
+        with open(kernel.open_by_handle(root, handle, os.O_RDONLY), "rb") as file:
+            return file.read()
+    except OSError as err:
+        return errno.errorcode[err.errno]
+    finally:
+        os.close(root)
+
+
+@each_victim
+def test_a_forged_handle_opens_nothing(arena, place, subject, transport):
+    """From what the file outside is called where the source lies, and any way to put that into a handle of ours."""
+    scene = Scene(fs := arena.fs(subject, transport), place)
+    scene.close()
+    ours = kernel.name_to_handle(f"{scene.here}/file")
+    theirs = kernel.name_to_handle(f"{scene.outside}/file")
+    words = struct.unpack_from(f"={(len(theirs) - 8) // 4}I", theirs, 8)
+    nodeids = {first << 32 | second for first in (0, *words) for second in (0, *words)}
+    nodeids.add(os.stat(f"{scene.outside}/file").st_ino)
+    generations = {0, 1, struct.unpack_from("=I", ours, 16)[0], *words}
+    found = {open_handle(fs, forge(ours, nodeid, generation)) for nodeid in nodeids for generation in generations}
+    if subject is not BY_PATH:
+        assert found <= {"ESTALE", "EISDIR"}
+    elif struct.unpack_from("=Ii", theirs) == (8, 1):  # else by_path cannot forge it either
+        assert OUTSIDE.encode() * (SECRET_SIZE // 6) in found
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "forgotten"])
+@pytest.mark.parametrize(
+    "subject, transport", [pytest.param(BY_DESCRIPTOR, "dev_fuse-many", id="by_descriptor"), *VICTIMS[1:]]
+)
+def test_a_handle_does_not_lead_into_a_directory_that_left(arena, place, subject, transport, is_known):
+    scene = Scene(fs := arena.fs(subject, transport), place)
+    scene.close()
+    handle = kernel.name_to_handle(f"{scene.here}/dir/file")
+    fd = os.open(f"{scene.here}/dir/file", os.O_PATH)
+    if not is_known:
+        os.close(fd)
+        kernel.drop_names(fs.mount.mountpoint)
+    with moved(scene, A_DIRECTORY):
+        found = open_handle(fs, handle)
+    if is_known:
+        os.close(fd)
+    assert (found == OUTSIDE.encode() * (SECRET_SIZE // 6)) if subject is BY_DESCRIPTOR else found == "ESTALE"
+
+
+# Our own mount.
+
+
+@each_victim
+def test_our_own_mount_is_not_seen_in_itself(new_mount, place, uring_switch, subject, transport):
+    """What it covers is: else there is no end of it, and with few workers none of a request."""
+    source = f"{place}/source"
+    point = f"{source}/point"
+    os.makedirs(point)
+    with open(f"{source}/file", "wb"):
+        pass
+    options = transport_named(transport, uring_switch).options
+    executable = mounts.executable(subject.executable)
+    new_mount(subject.program, *options, source=source, mountpoint=point, executable=executable)
+
+    def recurs():
+        return os.path.exists(f"{point}/point/file") and os.path.exists(f"{point}/point/point/file")
+
+    assert in_child(recurs, timeout_s=30) == (subject is BY_PATH)
+    if subject is not BY_PATH:
+        assert os.listdir(f"{point}/point") == []

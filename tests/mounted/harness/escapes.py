@@ -157,6 +157,13 @@ def moved(scene, spot):
 
 
 @contextlib.contextmanager
+def moved_while_open(scene, spot):
+    with _holding(scene, spot, os.O_RDONLY | os.O_DIRECTORY) as path:
+        _move_out(scene, os.path.join(scene.there, spot.one), spot)
+        yield path
+
+
+@contextlib.contextmanager
 def replaced(scene, spot):
     with moved(scene, spot) as path:
         populate(make_dir(scene.there, spot.one), INSIDE)
@@ -215,8 +222,8 @@ def exchange_for_ever(_link, one, two):
 
 
 @contextlib.contextmanager
-def _holding(scene, spot):
-    fd = os.open(os.path.join(scene.here, spot.path), os.O_PATH)
+def _holding(scene, spot, flags=os.O_PATH):
+    fd = os.open(os.path.join(scene.here, spot.path), flags)
     try:
         yield f"/proc/self/fd/{fd}"
     finally:
