@@ -37,8 +37,8 @@ from harness.escapes import attacker, detached, exchange_for_ever, give, held, m
 from harness.escapes import moved_while_open, racing, replaced
 
 PASSTHROUGHFS = SUBJECTS[-1]
-TRIES = 100  # against passthroughfs, at least
-FACTOR = 10  # as many times the tries that by_path withstood
+TRIES = 60  # against passthroughfs, at least
+FACTOR = 5  # as many times the tries that by_path withstood
 MOST_TRIES = 20_000  # against by_path
 
 pytestmark = needs_root
