@@ -29,8 +29,11 @@ int beneath_open_at(int dir_fd, const char *name, bool cross_mounts);
 /** Opens the directory above @dir_fd, which is not the root of what is shown, with O_PATH. */
 int beneath_open_parent(int dir_fd);
 
-/** Whether the directory @dir_fd is below @root_fd: 0, -ESTALE if it has been moved away, or -errno. */
-int beneath_check(int root_fd, int dir_fd);
+/** Whether the directory @dir_fd is below @root_fd: 0, -ESTALE if it, or its mount, has been taken away, or -errno. */
+int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount);
+
+/** The same for what is no directory, as far as its path tells: a file with no name, or several, counts as below. */
+int beneath_check_file(int root_fd, int fd);
 
 /** Makes a regular file that was not there and opens it with @flags of open(2).
  * -EEXIST if there is anything. */

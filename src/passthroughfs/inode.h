@@ -65,6 +65,7 @@ struct hold {
 	/** O_PATH, never following: a symbolic link is the link itself. */
 	int fd;
 	bool fd_is_ours; /* opened for this hold */
+	bool is_open; /* somebody has the file open */
 };
 
 /** 0 if changes that others make to it, and to the names in it, are told of; else -errno, why not. */
@@ -74,7 +75,7 @@ int hold_watch_error(const struct hold *hold);
 #define scoped_hold __attribute__((cleanup(hold_drop))) struct hold
 
 /** Makes @hold (HOLD_NONE before) hold inode @ino.  Returns 0, -ESTALE if it is not
- * known, is no more, or is a directory that is not below the root any more, or -errno. */
+ * known, is no more, or is not open and not below the root any more, or -errno. */
 int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold);
 
 /** Lets go; nothing for HOLD_NONE. */

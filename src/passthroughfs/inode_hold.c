@@ -8,6 +8,7 @@
 #include "beneath.h"
 #include "fd.h"
 #include "inode_table.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static void hold_locked(struct inode_table *table, struct inode *inode, struct h
 {
 	inode->holds++;
 	inode_leave_idle_locked(table, inode);
-	*hold = (struct hold){.table = table, .inode = inode, .fd = inode->fd};
+	*hold = (struct hold){.table = table, .inode = inode, .fd = inode->fd, .is_open = inode->opens};
 }
 
 /* Holds the inode, without a descriptor if it has none. */
@@ -138,12 +139,30 @@ int hold_watch_error(const struct hold *hold)
 	return hold->inode->mount->watch_err;
 }
 
-/* A directory can be moved out of the source by others, and what is put into it then is none of ours. */
-static int check_inside(const struct inode_table *table, const struct inode *inode, int fd)
+static int check_place(const struct inode_table *table, const struct inode *inode, int fd)
 {
-	if (inode->type != S_IFDIR || inode->ino == INODE_ROOT)
+	if (inode->type == S_IFDIR)
+		return beneath_check(table->root_fd, fd, inode->mount == table->root_mount);
+	return beneath_check_file(table->root_fd, fd);
+}
+
+/* Others can move a file out of the source, and what they do with it then is none of ours.  Nothing needs to be looked
+ * at while nothing was moved. */
+static int check_inside(const struct inode_table *table, struct hold *hold, int fd)
+{
+	struct inode *inode = hold->inode;
+	unsigned moves = 0;
+	bool is_told = watch_moves(table->mounts.watch, &moves) && !inode->mount->watch_err;
+	int err;
+
+	if (inode->ino == INODE_ROOT || (inode->type != S_IFDIR && hold->is_open))
 		return 0;
-	return beneath_check(table->root_fd, fd);
+	if (is_told && atomic_load(&inode->checked) == moves + 1)
+		return 0;
+	err = check_place(table, inode, fd);
+	if (!err && is_told)
+		atomic_store(&inode->checked, moves + 1);
+	return err;
 }
 
 int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
@@ -154,7 +173,7 @@ int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
 	if (!err)
 		err = open_held(hold, 0);
 	if (!err)
-		err = check_inside(table, hold->inode, hold->fd);
+		err = check_inside(table, hold, hold->fd);
 	if (err)
 		hold_drop(hold);
 	return err;
@@ -187,7 +206,7 @@ int inode_open(struct inode_table *table, uint64_t ino, int flags)
 	fd = open_again(&hold, flags);
 	if (fd < 0)
 		return fd;
-	err = check_inside(table, inode, fd);
+	err = check_inside(table, &hold, fd);
 	return err ? err : take_fd(&fd);
 }
 
@@ -199,10 +218,15 @@ int inode_opened(struct inode_table *table, uint64_t ino)
 	err = hold_inode(table, ino, &hold);
 	if (!err && !inode_opens_by_handle(hold.inode))
 		err = open_held(&hold, 0);
-	if (err)
+	if (err) {
 		hold_drop(&hold);
-	/* Else the hold stays: inode_closed() drops it. */
-	return err;
+		return err;
+	}
+	/* The hold stays: inode_closed() drops it. */
+	pthread_mutex_lock(&table->lock);
+	hold.inode->opens++;
+	pthread_mutex_unlock(&table->lock);
+	return 0;
 }
 
 void inode_closed(struct inode_table *table, uint64_t ino)
@@ -212,6 +236,7 @@ void inode_closed(struct inode_table *table, uint64_t ino)
 	if (hold_inode(table, ino, &hold) < 0)
 		return;
 	pthread_mutex_lock(&table->lock);
+	hold.inode->opens--;
 	hold.inode->holds--; /* the one that was kept */
 	pthread_mutex_unlock(&table->lock);
 	hold_drop(&hold);
@@ -221,7 +246,17 @@ int inode_open_forgotten(struct inode_table *table, uint64_t ino)
 {
 	struct handle handle;
 
+	scoped_fd fd = -1;
+	struct statx stx;
+	int err;
+
 	if (!numbers_unpack(&table->numbers, ino, &handle))
 		return -ESTALE;
-	return mount_open(table->root_mount, handle.type, handle.bytes, handle.size, O_PATH);
+	fd = mount_open(table->root_mount, handle.type, handle.bytes, handle.size, O_PATH);
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) < 0)
+		return -errno;
+	err = S_ISDIR(stx.stx_mode) ? beneath_check(table->root_fd, fd, true) : beneath_check_file(table->root_fd, fd);
+	return err ? err : take_fd(&fd);
 }

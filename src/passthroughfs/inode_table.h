@@ -31,6 +31,7 @@ struct inode {
 	struct inode *next_by_identity;
 	uint64_t lookups; /* that the kernel holds */
 	unsigned holds; /* of this program */
+	unsigned opens; /* of them, files that are open: what is open stays, wherever it is */
 	unsigned children; /* whose parent this is */
 	bool replaced; /* the number now belongs to another file: not in by_identity */
 	bool is_idle; /* on the list of those whose descriptor may go */
@@ -39,6 +40,9 @@ struct inode {
 	struct inode *parent; /* where it was found last, or NULL */
 	char *name;
 	TAILQ_ENTRY(inode) idle;
+
+	/* watch_moves() when it was found to be below the root, and 1; 0: it was not */
+	atomic_uint checked;
 
 	/* fixed; size 0: there is none */
 	int handle_type;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/fanotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BUFFER_SIZE = 64 * 1024 };
@@ -24,6 +25,8 @@ struct watch {
 	int fd; /* fixed */
 	pid_t own_pid; /* fixed */
 	atomic_uint serial;
+	atomic_uint moves;
+	atomic_bool is_reading; /* what is in the queue no more may not be counted in moves yet */
 	/* of the thread that reads */
 	size_t next;
 	size_t filled;
@@ -75,17 +78,52 @@ unsigned watch_serial(const struct watch *watch)
 	return watch ? atomic_load(&watch->serial) : 0;
 }
 
-int watch_read(struct watch *watch)
+/* The queue is looked at first: what had left it before then is counted, or being read. */
+bool watch_moves(const struct watch *watch, unsigned *moves)
+{
+	int n_waiting;
+
+	if (!watch || ioctl(watch->fd, FIONREAD, &n_waiting) < 0 || n_waiting || atomic_load(&watch->is_reading))
+		return false;
+	*moves = atomic_load(&watch->moves);
+	return true;
+}
+
+static bool has_moves(const struct watch *watch)
+{
+	for (size_t at = 0; at < watch->filled;) {
+		const struct fanotify_event_metadata *event = (const void *)(watch->buffer + at);
+
+		if (event->mask & (FAN_MOVED_FROM | FAN_Q_OVERFLOW))
+			return true;
+		at += event->event_len;
+	}
+	return false;
+}
+
+static ssize_t fill(struct watch *watch)
 {
 	ssize_t n = read(watch->fd, watch->buffer, sizeof(watch->buffer));
 
 	watch->next = 0;
 	watch->filled = n > 0 ? (size_t)n : 0;
-	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	return n < 0 ? -errno : n;
+}
+
+int watch_read(struct watch *watch)
+{
+	ssize_t n;
+
+	atomic_store(&watch->is_reading, true);
+	n = fill(watch);
+	if (has_moves(watch))
+		atomic_fetch_add(&watch->moves, 1);
+	atomic_store(&watch->is_reading, false);
+	if (n <= 0)
+		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 	watch->own_pid = getpid(); /* not before: going to the background changes it */
 	atomic_fetch_add(&watch->serial, 1);
-	return n > 0;
+	return 1;
 }
 
 static void copy_handle(struct handle *handle, const struct file_handle *from)

@@ -36,6 +36,13 @@ int watch_fd(const struct watch *watch);
  */
 unsigned watch_serial(const struct watch *watch);
 
+/**
+ * A number that is another after each move of a file or directory on what is watched.  Who checks where a file is, and
+ * gets the same number before that and later, knows that it is still there.
+ * Returns false where that cannot be told: changes wait to be read, or @watch is NULL.  Any thread.
+ */
+bool watch_moves(const struct watch *watch, unsigned *moves);
+
 /** Reads what has come, without waiting.  Returns 1, 0 if there is nothing, or -errno.  One thread. */
 int watch_read(struct watch *watch);
 

@@ -234,11 +234,16 @@ def _move_out(scene, path, spot):
     """Renames @path, which is where spot.one is, to a place outside, where it gets secret."""
     new = os.path.join(scene.outside, "moved")
     os.rename(path, new)
-    populate(os.path.normpath(os.path.join(new, os.path.relpath(_dir_of(new, spot), spot.one))), OUTSIDE)
+    populate(os.path.normpath(os.path.join(new, _below(_dir_of(new, spot), spot.one))), OUTSIDE)
+
+
+def _below(path, top):
+    """As os.path.relpath(), which would ask for the working directory: there may be none."""
+    return os.path.relpath(f"/{path}", f"/{top}")
 
 
 def _dir_of(new, spot):
-    is_file = os.path.isfile(os.path.join(new, os.path.relpath(spot.path, spot.one)))
+    is_file = os.path.isfile(os.path.join(new, _below(spot.path, spot.one)))
     return os.path.dirname(spot.path) if is_file else spot.path
 
 
