@@ -115,6 +115,12 @@ static inline void *llfuse_userdata(const struct llfuse_request *req)
  */
 int llfuse_groups(const struct llfuse_request *req, size_t n, gid_t *groups);
 
+/**
+ * From here @fd stands for /proc in all that the library reads there (who asks, and of ourselves), for a program that goes
+ * where there is no /proc; -1: "/proc" again.  It stays the caller's, and open.  Before llfuse_main().
+ */
+void llfuse_use_proc(int fd);
+
 /** Whether the caller is of the group @gid, by its fsgid or one of llfuse_groups().  Any thread. */
 bool llfuse_in_group(const struct llfuse_request *req, gid_t gid);
 
@@ -554,6 +560,19 @@ struct llfuse_config {
 	 * default action are taken, and SIGPIPE is ignored, from the first llfuse_init() of the process to its
 	 * last llfuse_close(). */
 	bool no_signals;
+	/**
+	 * Called by llfuse_init() once it is mounted, before the first request is answered and before the library has
+	 * threads; in the background, before the caller is told that it is mounted.  The time to give up rights and to go to
+	 * another root directory (then see llfuse_use_proc(), and unmount_from_outside).  -errno unmounts, and
+	 * llfuse_init() returns it; the function has told the reason.  NULL: nothing.
+	 */
+	int (*mounted)(void *userdata);
+	/**
+	 * Where `mounted` goes, the mount point cannot be reached, or not unmounted.  A process that is forked before it is called
+	 * stays behind with the rights of that moment, and unmounts when the session is closed; it ends with this process,
+	 * however that ends, and llfuse_close() waits for it.
+	 */
+	bool unmount_from_outside;
 };
 
 /**

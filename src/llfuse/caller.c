@@ -41,11 +41,14 @@ bool llfuse_in_group(const struct llfuse_request *req, gid_t gid)
 /* Where it is in user namespaces decides what a capability is worth. */
 static bool is_in_our_user_namespace(pid_t pid)
 {
-	char path[40];
+	const char *our_path = "/proc/self/ns/user", *their_path;
 	struct stat theirs, ours;
+	char path[40];
 
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-	return stat(path, &theirs) == 0 && stat("/proc/self/ns/user", &ours) == 0 && theirs.st_ino == ours.st_ino;
+	their_path = path;
+	return fstatat(ll_proc_at(&their_path), their_path, &theirs, 0) == 0 &&
+	       fstatat(ll_proc_at(&our_path), our_path, &ours, 0) == 0 && theirs.st_ino == ours.st_ino;
 }
 
 /* The effective capabilities.  Returns false if they cannot be read. */
@@ -56,7 +59,7 @@ static bool read_capabilities(pid_t pid, uint64_t *capabilities)
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	file = fopen(path, "re");
+	file = ll_proc_fopen(path);
 	if (!file)
 		return false;
 	while (!is_found && fgets(line, sizeof(line), file))

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
 #include <fuse_lowlevel.h>
@@ -92,6 +93,12 @@ struct loop {
 	struct reader *readers; /* belongs to the thread in llfuse_main() */
 };
 
+/* The process that unmounts in our place: see unmounter.c. */
+struct unmounter {
+	pid_t pid; /* 0: there is none */
+	int fds[2];
+};
+
 struct llfuse_session {
 	/* Fixed before the mount; need no lock. */
 	struct llfuse_ops ops;
@@ -110,6 +117,7 @@ struct llfuse_session {
 	struct fuse_session *fuse;
 	char *mountpoint; /* absolute; NULL where somebody else has mounted */
 	uint64_t mount_id; /* of our mount; 0: not known */
+	struct unmounter unmounter;
 
 	pthread_mutex_t serial_lock; /* is_serial: held while a handler runs.  Innermost of nothing: no
 				      * other lock of the library is held when it is taken. */
@@ -242,7 +250,9 @@ void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct 
 void ll_opens_release_all(struct llfuse_session *session);
 
 /* log.c */
-void ll_log_to_syslog(const char *ident);
+/* So that ll_log_to_syslog() and the time in each line need no file any more. */
+void ll_log_prepare(const char *ident, bool to_syslog);
+void ll_log_to_syslog(void);
 void ll_log_capture_libfuse(void);
 /* While true, libfuse's messages of this thread are kept back; the first error is remembered. */
 void ll_log_hold(bool is_held);
@@ -266,9 +276,26 @@ void ll_signals_block(void);
  * may wait for one. */
 void ll_notify_end(struct llfuse_session *session);
 
+/* cpus.c: before a program may have left /sys behind. */
+void ll_cpus_remember(void);
+
+/* proc.c: for a @path that begins with "/proc/". */
+/* The directory that @path is to be looked up in; @path is then the name there. */
+int ll_proc_at(const char **path);
+int ll_proc_open(const char *path, int flags);
+FILE *ll_proc_fopen(const char *path);
+
+/* unmounter.c */
+/* Once mounted.  Nothing where somebody else has mounted.  Returns 0 or -errno. */
+int ll_unmounter_start(struct llfuse_session *session);
+/* Lets it unmount, or not, and waits for its end.  Returns false if the mount is still there though it should not. */
+bool ll_unmounter_end(struct llfuse_session *session, bool unmount);
+
 /* mount.c */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);
 /* Unmounts what it mounted, also if the connection is severed already. */
 void ll_unmount_session(struct llfuse_session *session);
+/* Detaches the mount @id at @mountpoint, if it is there.  Returns whether it is not there any more.  Allocates nothing. */
+bool ll_unmount_by_id(const char *mountpoint, uint64_t id);
 
 #endif

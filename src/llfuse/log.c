@@ -32,9 +32,15 @@ void llfuse_log_set_level(enum llfuse_log_level level)
 	atomic_store_explicit(&lowest_level, (int)level, memory_order_relaxed);
 }
 
-void ll_log_to_syslog(const char *ident)
+void ll_log_prepare(const char *ident, bool to_syslog)
 {
-	openlog(ident, LOG_PID, LOG_DAEMON);
+	tzset();
+	if (to_syslog)
+		openlog(ident, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
+void ll_log_to_syslog(void)
+{
 	atomic_store(&is_syslog, true);
 }
 

@@ -196,13 +196,25 @@ static void detach(const char *mountpoint)
 		(void)waitpid(pid, NULL, 0); /* what it says is all that can be done */
 }
 
+bool ll_unmount_by_id(const char *mountpoint, uint64_t id)
+{
+	if (!id || mount_id_of(mountpoint) != id)
+		return true;
+	detach(mountpoint);
+	return mount_id_of(mountpoint) != id;
+}
+
 /* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through
  * /sys/fs/fuse or an `umount -f` of a busy mount: then our mount, dead, is still there. */
 void ll_unmount_session(struct llfuse_session *session)
 {
 	if (!session->mountpoint)
 		return;
+	if (session->unmounter.pid) {
+		if (!ll_unmounter_end(session, true))
+			llfuse_log(LLFUSE_LOG_ERROR, session->name, "cannot unmount %s", session->mountpoint);
+		return;
+	}
 	fuse_session_unmount(session->fuse);
-	if (session->mount_id && mount_id_of(session->mountpoint) == session->mount_id)
-		detach(session->mountpoint);
+	(void)ll_unmount_by_id(session->mountpoint, session->mount_id); /* if not, nothing else can be done */
 }

@@ -273,8 +273,10 @@ static bool is_first_user_namespace(void)
 {
 	/* The kernel gives the first user namespace this fixed inode number (PROC_USER_INIT_INO). */
 	const char first[] = "user:[4026531837]";
+	const char *path = "/proc/self/ns/user";
+	int dir_fd = ll_proc_at(&path);
 	char link[64];
-	ssize_t n = readlink("/proc/self/ns/user", link, sizeof(link));
+	ssize_t n = readlinkat(dir_fd, path, link, sizeof(link));
 
 	return n == (ssize_t)sizeof(first) - 1 && !memcmp(link, first, sizeof(first) - 1);
 }

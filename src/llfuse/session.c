@@ -167,7 +167,25 @@ static void free_session(struct llfuse_session *session)
 	free(session);
 }
 
-int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config, void *userdata,
+/* Everything of this process's own that may be out of reach once the function was called is looked up before. */
+static int call_mounted(struct llfuse_session *session, const struct llfuse_config *config)
+{
+	int err = 0;
+
+	if (!config->mounted)
+		return 0;
+	if (config->unmount_from_outside)
+		err = ll_unmounter_start(session);
+	if (err) {
+		llfuse_complain(session->name, "cannot make a process to unmount with: %s", strerror(-err));
+		return err;
+	}
+	ll_log_prepare(session->name, false);
+	ll_cpus_remember();
+	return config->mounted(session->userdata);
+}
+
+static int init(const struct llfuse_ops *ops, const struct llfuse_config *config, void *userdata, bool is_daemon,
 		struct llfuse_session **made)
 {
 	struct llfuse_session *session = new_session(ops, config, userdata);
@@ -195,8 +213,15 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 	err = ll_mount_session(session, config);
 	if (err)
 		goto leave_signals;
+	if (is_daemon)
+		(void)!chdir("/"); /* a daemon should not keep a mount busy; if "/" cannot be had, it does */
+	err = call_mounted(session, config);
+	if (err)
+		goto unmount;
 	*made = session;
 	return 0;
+unmount:
+	ll_unmount_session(session);
 leave_signals:
 	ll_signals_leave(session);
 discard_fuse:
@@ -204,6 +229,12 @@ discard_fuse:
 discard:
 	free_session(session);
 	return err;
+}
+
+int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config, void *userdata,
+		struct llfuse_session **session)
+{
+	return init(ops, config, userdata, false, session);
 }
 
 int llfuse_main(struct llfuse_session *session)
@@ -240,6 +271,7 @@ void llfuse_close(struct llfuse_session *session, bool unmount)
 	/* Signals are heard until it is unmounted, or a second Ctrl-C would leave the mount behind. */
 	if (unmount)
 		ll_unmount_session(session);
+	(void)ll_unmounter_end(session, false); /* nothing left to do for it */
 	ll_signals_leave(session);
 	fuse_session_destroy(session->fuse); /* calls destroy, if there was an init */
 	free_session(session);
@@ -258,6 +290,7 @@ uint32_t llfuse_session_caps(const struct llfuse_session *session)
 /* In the background: the parent waits for the verdict of the child and exits with it. */
 struct background {
 	int verdict_fd; /* in the child; -1: not in the background */
+	int null_fd;
 };
 
 static void wait_for_verdict(int fd)
@@ -289,22 +322,22 @@ static int go_to_background(struct background *background, const char *name)
 	close(fds[0]);
 	(void)setsid(); /* fails only for a group leader, which a new child is not */
 	background->verdict_fd = fds[1];
+	/* Now: once it is mounted, the program may be where there is neither. */
+	background->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	ll_log_prepare(name, true);
 	return 0;
 }
 
 /* Mounted: nothing can go wrong any more that the user who waits should see. */
-static void report_mounted(struct background *background, const char *name)
+static void report_mounted(struct background *background)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	ll_log_to_syslog(name);
-	if (null >= 0) {
+	ll_log_to_syslog();
+	if (background->null_fd >= 0) {
 		for (int fd = 0; fd <= 2; fd++)
-			dup2(null, fd);
-		if (null > 2)
-			close(null);
+			dup2(background->null_fd, fd);
+		if (background->null_fd > 2)
+			close(background->null_fd);
 	}
-	(void)!chdir("/"); /* a daemon should not keep a mount busy; if "/" cannot be had, it does */
 	(void)!write(background->verdict_fd, "", 1);
 	close(background->verdict_fd);
 	background->verdict_fd = -1;
@@ -325,17 +358,17 @@ static void open_standard_streams(void)
 int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config, void *userdata)
 {
 	const char *name = config->name ? config->name : "llfuse";
-	struct background background = {.verdict_fd = -1};
+	struct background background = {.verdict_fd = -1, .null_fd = -1};
 	struct llfuse_session *session;
 	int err;
 
 	open_standard_streams();
 	if (config->daemon && go_to_background(&background, name))
 		return 1;
-	if (llfuse_init(ops, config, userdata, &session))
+	if (init(ops, config, userdata, config->daemon, &session))
 		return 1;
 	if (config->daemon)
-		report_mounted(&background, name);
+		report_mounted(&background);
 	err = llfuse_main(session);
 	llfuse_close(session, true);
 	return err ? 1 : 0;

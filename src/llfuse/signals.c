@@ -144,6 +144,7 @@ static void *act_on_signals(void *arg)
 	unsigned char number;
 
 	(void)arg;
+	(void)pthread_setname_np(pthread_self(), "signals");
 	for (;;) {
 		(void)poll(&pipe, 1, -1); /* if it fails, so does the read */
 		if (read(signals.read_fd, &number, 1) != 1)
@@ -161,11 +162,8 @@ int ll_signals_start(void)
 	int err = 0;
 
 	pthread_mutex_lock(&signals.running_lock);
-	if (!signals.n_running) {
+	if (!signals.n_running)
 		err = -pthread_create(&signals.thread, NULL, act_on_signals, NULL);
-		if (!err)
-			(void)pthread_setname_np(signals.thread, "signals");
-	}
 	if (!err)
 		signals.n_running++;
 	pthread_mutex_unlock(&signals.running_lock);

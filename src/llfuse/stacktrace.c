@@ -55,7 +55,7 @@ static void log_frames(pid_t tid)
 	FILE *comm;
 
 	snprintf(path, sizeof(path), "/proc/self/task/%d/comm", tid);
-	comm = fopen(path, "re");
+	comm = ll_proc_fopen(path);
 	if (comm) {
 		if (!fgets(name, sizeof(name), comm))
 			name[0] = '\0';
@@ -101,17 +101,21 @@ void llfuse_stacktrace(void)
 	struct sigaction action = {.sa_handler = look, .sa_flags = SA_RESTART};
 	void *first[1];
 	DIR *tasks;
+	int fd;
 
 	pthread_mutex_lock(&trace.one_at_a_time);
 	(void)backtrace(first, 1); /* loads what it needs, which a signal handler must not do */
 	sem_init(&trace.answered, 0, 0);
 	sigaction(trace_signal(), &action, NULL);
-	tasks = opendir("/proc/self/task");
+	fd = ll_proc_open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+	tasks = fd >= 0 ? fdopendir(fd) : NULL;
 	for (struct dirent *task; tasks && (task = readdir(tasks));)
 		if (task->d_name[0] != '.')
 			log_thread((pid_t)atoi(task->d_name));
 	if (tasks)
 		closedir(tasks);
+	else if (fd >= 0)
+		close(fd);
 	llfuse_log(LLFUSE_LOG_INFO, "stacktrace", "end");
 	/* The handler stays: a thread that did not answer may get the signal later. */
 	sem_destroy(&trace.answered);

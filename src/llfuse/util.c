@@ -141,7 +141,7 @@ ssize_t llfuse_get_sup_groups(pid_t pid, gid_t **groups)
 	FILE *status;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	status = fopen(path, "re");
+	status = ll_proc_fopen(path);
 	if (!status)
 		return errno == ENOENT ? -ESRCH : -errno;
 	errno = 0;

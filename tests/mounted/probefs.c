@@ -10,6 +10,7 @@
 #include <linux/stat.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -88,7 +90,7 @@ struct lock {
 
 struct options {
 	bool has_locks, has_no_open, is_kept_mounted, is_passthrough, is_writeback, stops_early, is_dont_mask;
-	bool has_opendir;
+	bool has_opendir, leaves, fails_to_leave;
 	uint64_t max_write; /* 0: the library's */
 };
 
@@ -101,6 +103,8 @@ static const struct llfuse_option option_table[] = {
 	{"--stop-early", LLFUSE_OPTION_FLAG, offsetof(struct options, stops_early), NULL, "stop before the loop"},
 	{"--dont-mask", LLFUSE_OPTION_FLAG, offsetof(struct options, is_dont_mask), NULL, "leave modes unmasked"},
 	{"--opendir", LLFUSE_OPTION_FLAG, offsetof(struct options, has_opendir), NULL, "open directories"},
+	{"--leave", LLFUSE_OPTION_FLAG, offsetof(struct options, leaves), NULL, "go where the mount is out of reach"},
+	{"--leave-in-vain", LLFUSE_OPTION_FLAG, offsetof(struct options, fails_to_leave), NULL, "the same, then fail"},
 	{"--max-write", LLFUSE_OPTION_UINT, offsetof(struct options, max_write), "N", "ask for writes of N bytes"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -108,6 +112,7 @@ static const struct llfuse_option option_table[] = {
 static struct fs {
 	struct options options;
 	struct llfuse_session *session;
+	const char *mountpoint;
 
 	pthread_rwlock_t lock; /* guards the nodes, locks, backing and last_create */
 	struct node nodes[MAX_NODES]; /* the first is the root; never moved, never used again */
@@ -1618,12 +1623,35 @@ static void free_all(void)
 	close(fs.unreadable_fd);
 }
 
-static int serve(const struct llfuse_config *config)
+/* Another mount namespace without our mount, and a root directory that has neither /proc nor /sys nor /dev. */
+static int leave_mount(void *userdata)
+{
+	int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	(void)userdata;
+	if (proc_fd < 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    umount2(fs.mountpoint, MNT_DETACH) < 0 || chroot("/proc/sys") < 0 || chdir("/") < 0) {
+		llfuse_complain("probefs", "cannot leave: %s", strerror(errno));
+		return -errno;
+	}
+	llfuse_use_proc(proc_fd);
+	if (!fs.options.fails_to_leave)
+		return 0;
+	llfuse_complain("probefs", "left in vain");
+	return -EXDEV;
+}
+
+static int serve(struct llfuse_config *config)
 {
 	struct llfuse_ops ops = chosen_ops();
 	pthread_t thread;
 	int err;
 
+	fs.mountpoint = config->mountpoint;
+	if (fs.options.leaves || fs.options.fails_to_leave) {
+		config->mounted = leave_mount;
+		config->unmount_from_outside = true;
+	}
 	if (llfuse_init(&ops, config, &fs, &fs.session))
 		return 1;
 	if (fs.options.stops_early) {

@@ -1266,3 +1266,103 @@ def test_flags_that_a_backing_file_excludes_do_not_fail_the_open(passing, backin
         assert os.pread(fd, 6, 0) == b"oneone"
     finally:
         os.close(fd)
+
+
+# --- A program that goes where its mount is out of reach (L14) ----------------------------------
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(child) for child in file.read().split()]
+
+
+def descriptors_of(pid):
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/{pid}/fd/{fd}").split(":")[0])
+    return sorted(found)
+
+
+@needs_root
+@pytest.mark.parametrize("how", ["stop", signal.SIGTERM, signal.SIGINT, "umount"])
+def test_a_program_that_left_its_mount_behind_unmounts(start, transport, how):
+    probe = start(*transport.options, "--leave", "--debug")
+    assert probe("transport") == (TRANSPORT_IO_URING if transport.is_uring else TRANSPORT_DEV_FUSE)
+    _, text = Child(read_whoami, probe.path("whoami"), uid=1234, gid=2345, groups=(5, 70000)).result()
+    assert "5 70000" in text
+    (unmounter,) = children_of(probe.mount.pid)
+    if how == "stop":
+        probe.stop()
+        assert probe.mount.wait() == 0
+        assert not probe.mount.is_mounted()
+    elif how == "umount":
+        probe.close()
+        probe.mount.stop(how)
+    else:
+        probe.mount.stop(how)
+    assert not os.path.exists(f"/proc/{unmounter}")
+    assert "numa" not in probe.mount.stderr()
+
+
+@needs_root
+def test_who_unmounts_holds_nothing_and_ends_with_its_program(start, many):
+    probe = start(*many.options, "--leave")
+    (unmounter,) = children_of(probe.mount.pid)
+    deadline = time.monotonic() + DEADLINE_S
+    while (held := descriptors_of(unmounter)) != ["/dev/null"] * 3 + ["pipe"]:
+        assert time.monotonic() < deadline, held
+        time.sleep(0.01)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(unmounter, number)
+    assert children_of(probe.mount.pid) == [unmounter]
+    pidfd = os.pidfd_open(unmounter)
+    try:
+        probe.mount.send_signal(signal.SIGKILL)
+        assert probe.mount.wait() == -signal.SIGKILL
+        assert kernel_poll(pidfd, select.POLLIN, DEADLINE_S)
+    finally:
+        os.close(pidfd)
+    assert probe.mount.is_mounted()
+    assert error_of(os.listdir, probe.dir) in (errno.ENOTCONN, errno.ECONNABORTED)
+    kernel.umount(probe.dir, kernel.MNT_DETACH)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(unmounter, 0)
+
+
+@needs_root
+def test_a_program_that_left_its_mount_behind_detaches_a_dead_one(start, many):  # L12, L14
+    probe = start(*many.options, "--leave")
+    assert error_of(kernel.umount, probe.dir, kernel.MNT_FORCE) == errno.EBUSY
+    assert probe.mount.wait() == 0
+    assert not probe.mount.is_mounted()
+
+
+@needs_root
+def test_a_program_whose_unmounter_was_killed_says_that_it_cannot_unmount(start, many):
+    probe = start(*many.options, "--leave")
+    os.kill(children_of(probe.mount.pid)[0], signal.SIGKILL)
+    probe.mount.send_signal(signal.SIGTERM)
+    assert probe.mount.wait() == 0
+    assert f"cannot unmount {probe.dir}\n" in probe.mount.stderr()
+    kernel.umount(probe.dir, kernel.MNT_DETACH)
+
+
+@needs_root
+def test_closed_without_unmounting_nobody_unmounts(start, many):
+    probe = start(*many.options, "--leave", "--keep-mounted")
+    probe.stop()
+    assert probe.mount.wait() == 0
+    assert probe.mount.is_mounted()
+    kernel.umount(probe.dir, kernel.MNT_DETACH)
+
+
+@needs_root
+def test_a_mounted_function_that_fails_leaves_no_mount(place):
+    mount = mounts.Mount("probefs", place, "--leave-in-vain", executable=mounts.executable("tests/probefs"))
+    try:
+        assert mount.wait() == 1
+        assert not mount.is_mounted()
+        assert mount.stderr() == "probefs: left in vain\n"
+    finally:
+        mount.abandon()
