@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The process that unmounts for a session whose own process may not be able to: one that a program's mounted function took
- * to where its mount is out of reach (L14).  It is forked before that function runs and stays in the mount namespace, and
+ * to where its mount is out of reach (L15).  It is forked before that function runs and stays in the mount namespace, and
  * with the rights, of that moment.
  *
  * It does one thing, and once: a byte in the pipe asks it to unmount, by the mount point and the mount's id, and its exit

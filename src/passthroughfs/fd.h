@@ -3,7 +3,8 @@
  * Descriptors that close themselves.
  *
  * Knows how a descriptor is owned by a scope and handed on, and how one that was
- * opened with O_PATH is named in /proc, where a system call takes no descriptor.
+ * opened with O_PATH is named in /proc, where a system call takes no descriptor; also
+ * where there is no /proc.
  */
 #ifndef PASSTHROUGHFS_FD_H
 #define PASSTHROUGHFS_FD_H
@@ -37,13 +38,24 @@ struct fd_name {
 	char path[32];
 };
 
+/** What the names begin with; see fd_work_in_proc(). */
+extern const char *fd_name_prefix;
+
 static inline struct fd_name fd_name(int fd)
 {
 	struct fd_name name;
 
-	(void)snprintf(name.path, sizeof(name.path), "/proc/self/fd/%d", fd);
+	(void)snprintf(name.path, sizeof(name.path), "%s%d", fd_name_prefix, fd);
 	return name;
 }
+
+/**
+ * Makes self/fd below @proc_fd, a mounted proc, the working directory, so that names need
+ * no /proc any more.  It has to stay that.  While there is one thread; those that it
+ * makes have the same, also once their working directory is their own (CLONE_FS).
+ * Returns 0 or -errno.
+ */
+int fd_work_in_proc(int proc_fd);
 
 /** Opens again what @fd stands for, with other flags.  Returns a descriptor or -errno. */
 static inline int fd_reopen(int fd, int flags)

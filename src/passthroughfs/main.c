@@ -3,7 +3,9 @@
  * passthroughfs: shows a directory tree at another place.
  */
 #include "creds.h"
+#include "fd.h"
 #include "ops.h"
+#include "sandbox.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -14,11 +16,14 @@ static const char *const arguments[] = {"SOURCE", NULL};
 
 struct options {
 	char *cache;
+	char *sandbox;
 };
 
 static const struct llfuse_option options[] = {
 	{"cache", LLFUSE_OPTION_STRING, offsetof(struct options, cache), "MODE",
 	 "auto (until others change the source), always, never"},
+	{"--sandbox", LLFUSE_OPTION_STRING, offsetof(struct options, sandbox), "LEVEL",
+	 "full, namespace or none (default: full for root, else none)"},
 	{.name = NULL},
 };
 
@@ -39,6 +44,12 @@ static void raise_descriptor_limit(void)
 		(void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the old one must do */
 	}
 }
+
+/* What the options come to. */
+struct settings {
+	struct source_options source;
+	enum sandbox_level sandbox;
+};
 
 /* Returns whether @name is one. */
 static bool parse_cache(const char *name, enum source_cache *cache)
@@ -61,40 +72,103 @@ static bool parse_cache(const char *name, enum source_cache *cache)
 	return false;
 }
 
-static int run(struct llfuse_command *command, const struct options *given)
+/* Of the whole process, so that there is one. */
+static struct sandbox sandbox;
+static struct sandbox_needs sandbox_needs;
+
+static int complain_of_sandbox(int err, const char *step)
 {
-	struct source_options how = {.mountpoint = command->config.mountpoint, .cache = SOURCE_CACHE_AUTO};
-	const char *path = command->arguments[0];
-	struct source *source;
-	int status;
+	llfuse_complain(program.name, "--sandbox=%s: %s: %s", sandbox_level_name(sandbox.level), step, strerror(-err));
+	return err;
+}
+
+/* There is one thread, and no request yet.  What leads out of the source goes. */
+static int mounted(void *userdata)
+{
+	struct source *source = userdata;
+	const char *step;
 	int err;
 
-	if (given->cache && !parse_cache(given->cache, &how.cache)) {
-		llfuse_complain(program.name, "cache=%s: not auto, always or never", given->cache);
-		return 2;
-	}
+	source_mounted(source);
+	llfuse_log(LLFUSE_LOG_DEBUG, program.name, "sandbox: %s", sandbox_level_name(sandbox.level));
+	if (sandbox.level == SANDBOX_NONE)
+		return 0;
+	source_take_covered(source, take_fd(&sandbox.covered_fd));
+	err = sandbox_enter(&sandbox, &sandbox_needs, &step);
+	if (err)
+		return complain_of_sandbox(err, step);
+	llfuse_use_proc(sandbox.proc_fd);
+	return 0;
+}
+
+/* The source, by way of the copy that becomes the root directory if there is a sandbox. */
+static int open_source(const char *path, const struct settings *settings, struct source **source)
+{
+	struct fd_name copy;
+	const char *step;
+	int err;
+
+	err = sandbox_prepare(&sandbox, settings->sandbox, path, settings->source.mountpoint, &step);
+	if (err && step)
+		return complain_of_sandbox(err, step);
+	copy = fd_name(sandbox.root_fd);
+	if (!err)
+		err = source_open(sandbox.root_fd < 0 ? path : copy.path, &settings->source, source);
+	if (err)
+		llfuse_complain(program.name, "%s: %s", path, strerror(-err));
+	return err;
+}
+
+static int run(struct llfuse_command *command, const struct settings *settings)
+{
+	struct llfuse_config *config = &command->config;
+	const char *path = command->arguments[0];
+	struct source *source;
+	int status = 1;
+
 	raise_descriptor_limit();
 	creds_init();
-	err = source_open(path, &how, &source);
-	if (err) {
-		llfuse_complain(program.name, "%s: %s", path, strerror(-err));
-		return 1;
+	if (open_source(path, settings, &source) == 0) {
+		config->fsname = path;
+		config->mounted = mounted;
+		config->unmount_from_outside = sandbox.level != SANDBOX_NONE;
+		sandbox_needs.sys_admin = llfuse_passthrough_is_permitted();
+		sandbox_needs.io_uring = config->transport != LLFUSE_TRANSPORT_DEV_FUSE;
+		status = llfuse_run(&passthroughfs_ops, config, source);
+		source_close(source);
 	}
-	command->config.fsname = path;
-	status = llfuse_run(&passthroughfs_ops, &command->config, source);
-	source_close(source);
+	sandbox_done(&sandbox);
 	return status;
+}
+
+/* Returns the exit status. */
+static int settle_and_run(struct llfuse_command *command, const struct options *chosen)
+{
+	struct settings settings = {
+		.source = {.mountpoint = command->config.mountpoint, .cache = SOURCE_CACHE_AUTO},
+		.sandbox = SANDBOX_AUTO,
+	};
+
+	if (chosen->cache && !parse_cache(chosen->cache, &settings.source.cache)) {
+		llfuse_complain(program.name, "cache=%s: not auto, always or never", chosen->cache);
+		return 2;
+	}
+	if (chosen->sandbox && !sandbox_level_parse(chosen->sandbox, &settings.sandbox)) {
+		llfuse_complain(program.name, "--sandbox=%s: not auto, full, namespace or none", chosen->sandbox);
+		return 2;
+	}
+	return run(command, &settings);
 }
 
 int main(int argc, char **argv)
 {
 	struct llfuse_command command = {0};
-	struct options given = {.cache = NULL};
+	struct options chosen = {0};
 	int status;
 
-	status = llfuse_command_parse(&command, &program, argc, argv, &given);
+	status = llfuse_command_parse(&command, &program, argc, argv, &chosen);
 	if (status < 0)
-		status = run(&command, &given);
+		status = settle_and_run(&command, &chosen);
 	llfuse_command_free(&command);
 	return status;
 }

@@ -12,7 +12,6 @@
 
 static void op_init(void *userdata, struct llfuse_conn *conn)
 {
-	source_mounted(userdata);
 	(void)ops_watch_start(userdata, conn->session); /* without it time-outs are short */
 	conn->want |= LLFUSE_CAP_EXPORT_SUPPORT;
 	conn->want |= LLFUSE_CAP_PASSTHROUGH;

@@ -143,6 +143,12 @@ void source_mounted(struct source *source)
 	source->own_device_known = !same_device(&source->own_device, &covered);
 }
 
+void source_take_covered(struct source *source, int covered_fd)
+{
+	fd_close(&source->covered_fd);
+	source->covered_fd = covered_fd;
+}
+
 struct inode_table *source_inodes(const struct source *source)
 {
 	return source->inodes;

@@ -38,6 +38,10 @@ void source_close(struct source *source);
 /** Learns which mount is our own.  Once it is mounted, before the first source_child(). */
 void source_mounted(struct source *source);
 
+/** Takes @covered_fd for the descriptor of the directory that the mount covers, in the place of
+ * the one that source_open() took: another way to it, or -1 if it does not lie in the source. */
+void source_take_covered(struct source *source, int covered_fd);
+
 struct inode_table *source_inodes(const struct source *source);
 
 enum source_cache source_cache(const struct source *source);

@@ -149,6 +149,9 @@ class Mount:
         serial = len(os.listdir(work))
         self.stderr_path = os.path.join(work, f"{serial:05}-{program}.stderr")
         self.stdout_path = os.path.join(work, f"{serial:05}-{program}.stdout")
+        # In the sandbox no search for leaks is possible: see sandbox.c.
+        if program == "passthroughfs" and is_sanitized() and not any(o.startswith("--sandbox") for o in options):
+            options = self.options = (*options, "--sandbox=none")
         with contextlib.ExitStack() as stack:
             stdout = stack.enter_context(open(self.stdout_path, "wb"))
             stderr = stack.enter_context(open(self.stderr_path, "ab"))
