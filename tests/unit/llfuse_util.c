@@ -185,6 +185,25 @@ static void groups_that_cannot_be_read_are_not_those_of_nobody(void **state)
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
+static void groups_by_way_of_a_descriptor_of_proc(void **state)
+{
+	int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int other_fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	gid_t *groups = NULL;
+
+	(void)state;
+	llfuse_use_proc(proc_fd);
+	assert_int_equal(llfuse_get_sup_groups(getpid(), &groups), getgroups(0, NULL));
+	free(groups);
+	llfuse_use_proc(other_fd);
+	assert_int_equal(llfuse_get_sup_groups(getpid(), &groups), -ESRCH);
+	llfuse_use_proc(-1);
+	assert_int_equal(llfuse_get_sup_groups(getpid(), &groups), getgroups(0, NULL));
+	free(groups);
+	close(other_fd);
+	close(proc_fd);
+}
+
 static void a_made_up_request_has_no_groups_and_no_session(void **state)
 {
 	struct llfuse_request req = {.userdata = dir, .pid = getpid()};
@@ -206,6 +225,7 @@ int main(void)
 		cmocka_unit_test(extended_attributes),
 		cmocka_unit_test(supplementary_groups_of_this_process),
 		cmocka_unit_test(groups_of_nobody),
+		cmocka_unit_test(groups_by_way_of_a_descriptor_of_proc),
 		cmocka_unit_test(groups_that_cannot_be_read_are_not_those_of_nobody),
 		cmocka_unit_test(a_made_up_request_has_no_groups_and_no_session),
 	};
