@@ -352,7 +352,7 @@ def test_the_counters_and_stacks_are_logged(start):
     mount.send_signal(signal.SIGUSR1)
     mount.wait_logged(r"\bopendir\b\D*[1-9]")
     mount.send_signal(signal.SIGUSR2)
-    mount.wait_logged(r"\[stacktrace\] thread \d+ \(fuse-dev\):")
+    mount.wait_logged(r"\[stacktrace\] thread \d+ \(signals\):")
     mount.wait_logged(r"\[stacktrace\] end$")
 
 
