@@ -150,7 +150,7 @@ static const char *path_behind(const char *root, ssize_t n_root, const char *pat
 }
 
 /* Whether the path of the file leads to it from the root: 1, 0, or -errno. */
-static int is_where_its_path_leads(int root_fd, int fd, const struct statx *stx)
+static int is_where_its_path_leads(int root_fd, int fd, const struct statx *stx, bool names_are_known)
 {
 	char root[PATH_MAX];
 	char path[PATH_MAX];
@@ -163,8 +163,8 @@ static int is_where_its_path_leads(int root_fd, int fd, const struct statx *stx)
 	if (n_root < 0 || n < 0)
 		return (int)(n < 0 ? n : n_root);
 	path[n] = '\0';
-	if (n == 1)
-		return 1; /* that of a file that the kernel has found by its handle, and has not seen the name of */
+	if (n == 1) /* found by its handle, and its name not seen; or moved out of the mount */
+		return !names_are_known;
 	behind = path_behind(root, n_root, path);
 	if (!behind)
 		return 0;
@@ -174,18 +174,16 @@ static int is_where_its_path_leads(int root_fd, int fd, const struct statx *stx)
 	return statx(again, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &found) == 0 && is_same(&found, stx);
 }
 
-int beneath_check_file(int root_fd, int fd)
+int beneath_check_file(int root_fd, int fd, bool names_are_known)
 {
 	struct statx stx;
 	int is_there = 0;
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_NLINK | STATX_MNT_ID, &stx) < 0)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &stx) < 0)
 		return -errno;
-	if (stx.stx_nlink != 1)
-		return 0;
 	/* While others rename it, or what is above it, its path may be the old one when it is followed. */
 	for (int tries = 0; tries < OPEN_TRIES && is_there != 1; tries++) {
-		is_there = is_where_its_path_leads(root_fd, fd, &stx);
+		is_there = is_where_its_path_leads(root_fd, fd, &stx, names_are_known);
 		if (is_there == -ENAMETOOLONG || is_there == -EACCES)
 			return 0; /* too deep for a path, or we are nobody who could tell */
 	}

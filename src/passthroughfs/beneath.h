@@ -32,8 +32,9 @@ int beneath_open_parent(int dir_fd);
 /** Whether the directory @dir_fd is below @root_fd: 0, -ESTALE if it, or its mount, has been taken away, or -errno. */
 int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount);
 
-/** The same for what is no directory, as far as its path tells: a file with no name, or several, counts as below. */
-int beneath_check_file(int root_fd, int fd);
+/** The same for what is no directory, by its path.  One of which the kernel does not know the name is taken to be
+ * below unless @names_are_known. */
+int beneath_check_file(int root_fd, int fd, bool names_are_known);
 
 /** Makes a regular file that was not there and opens it with @flags of open(2).
  * -EEXIST if there is anything. */

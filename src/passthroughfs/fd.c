@@ -15,3 +15,13 @@ int fd_work_in_proc(int proc_fd)
 	fd_name_prefix = "";
 	return 0;
 }
+
+int fd_open_mountinfo(void)
+{
+	char path[64];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s../mountinfo", fd_name_prefix);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}

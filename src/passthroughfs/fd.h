@@ -57,6 +57,9 @@ static inline struct fd_name fd_name(int fd)
  */
 int fd_work_in_proc(int proc_fd);
 
+/** Opens /proc/self/mountinfo.  Returns a descriptor or -errno. */
+int fd_open_mountinfo(void);
+
 /** Opens again what @fd stands for, with other flags.  Returns a descriptor or -errno. */
 static inline int fd_reopen(int fd, int flags)
 {

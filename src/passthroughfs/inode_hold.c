@@ -139,11 +139,22 @@ int hold_watch_error(const struct hold *hold)
 	return hold->inode->mount->watch_err;
 }
 
-static int check_place(const struct inode_table *table, const struct inode *inode, int fd)
+static int check_place(const struct inode_table *table, const struct mount *mount, int fd)
 {
-	if (inode->type == S_IFDIR)
-		return beneath_check(table->root_fd, fd, inode->mount == table->root_mount);
-	return beneath_check_file(table->root_fd, fd);
+	bool is_on_root_mount = mount == table->root_mount;
+	struct statx stx;
+	int err;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_NLINK, &stx) < 0)
+		return -errno;
+	if (S_ISDIR(stx.stx_mode))
+		return beneath_check(table->root_fd, fd, is_on_root_mount);
+	if (stx.stx_nlink != 1) /* which of them it was reached by is not known; without one it is nowhere else */
+		return 0;
+	err = is_on_root_mount ? mount_check_below(mount, fd) : -EOPNOTSUPP;
+	if (err != -EOPNOTSUPP)
+		return err;
+	return beneath_check_file(table->root_fd, fd, mount_keeps_names(mount));
 }
 
 /* Others can move a file out of the source, and what they do with it then is none of ours.  Nothing needs to be looked
@@ -159,7 +170,7 @@ static int check_inside(const struct inode_table *table, struct hold *hold, int 
 		return 0;
 	if (is_told && atomic_load(&inode->checked) == moves + 1)
 		return 0;
-	err = check_place(table, inode, fd);
+	err = check_place(table, inode->mount, fd);
 	if (!err && is_told)
 		atomic_store(&inode->checked, moves + 1);
 	return err;
@@ -247,7 +258,6 @@ int inode_open_forgotten(struct inode_table *table, uint64_t ino)
 	struct handle handle;
 
 	scoped_fd fd = -1;
-	struct statx stx;
 	int err;
 
 	if (!numbers_unpack(&table->numbers, ino, &handle))
@@ -255,8 +265,6 @@ int inode_open_forgotten(struct inode_table *table, uint64_t ino)
 	fd = mount_open(table->root_mount, handle.type, handle.bytes, handle.size, O_PATH);
 	if (fd < 0)
 		return fd;
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) < 0)
-		return -errno;
-	err = S_ISDIR(stx.stx_mode) ? beneath_check(table->root_fd, fd, true) : beneath_check_file(table->root_fd, fd);
+	err = check_place(table, table->root_mount, fd);
 	return err ? err : take_fd(&fd);
 }

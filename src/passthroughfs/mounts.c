@@ -67,6 +67,29 @@ int mount_open(const struct mount *mount, int type, const void *bytes, unsigned 
 	return fd < 0 ? -errno : fd;
 }
 
+#ifndef AT_HANDLE_CONNECTABLE
+#define AT_HANDLE_CONNECTABLE 0x002 /* Linux 6.13 */
+#endif
+
+/* The handle holds the directory too; the kernel opens it only if that leads to the file from where it is opened with. */
+int mount_check_below(const struct mount *mount, int fd)
+{
+	union kernel_handle kernel = {.head = {.handle_bytes = sizeof(((struct handle *)0)->bytes)}};
+	scoped_fd found = -1;
+	int mount_id;
+
+	if (mount->fd < 0 || name_to_handle_at(AT_FDCWD, fd_name(fd).path, &kernel.head, &mount_id,
+					       AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE) < 0)
+		return -EOPNOTSUPP;
+	found = open_by_handle_at(mount->fd, &kernel.head, O_PATH | O_CLOEXEC);
+	return found < 0 ? -errno : 0;
+}
+
+bool mount_keeps_names(const struct mount *mount)
+{
+	return mount->fs_type == 0x01021994; /* tmpfs: they are in memory, and nowhere else */
+}
+
 /* A descriptor to open handles with, or -1 if that does not work here.  @fd is
  * opened anew only if that has no effect on what it stands for. */
 static int handle_base(int fd, mode_t type)

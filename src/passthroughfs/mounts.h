@@ -54,6 +54,15 @@ int mounts_ref(struct mounts *mounts, int fd, const struct statx *stx, struct mo
 /** Gives back one reference; closes the mount after the last. */
 void mounts_unref(struct mounts *mounts, struct mount *mount);
 
+/**
+ * Whether @fd, on @mount, is below the directory that handles on @mount are opened with, wherever its names are: 0, -ESTALE
+ * if not, -EOPNOTSUPP where the kernel (before Linux 6.13) or the file system cannot tell, or -errno.  Any thread.
+ */
+int mount_check_below(const struct mount *mount, int fd);
+
+/** Whether the kernel always knows the name of each file there. */
+bool mount_keeps_names(const struct mount *mount);
+
 /** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
 void mount_handle(const struct mount *mount, int fd, struct handle *handle);
 

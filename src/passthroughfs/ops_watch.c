@@ -51,6 +51,7 @@ struct watcher {
 	struct watch *watch;
 	pthread_t thread;
 	int stop_fd; /* an eventfd */
+	int mounts_fd; /* tells by POLLPRI that something was mounted or unmounted; -1: it does not */
 	atomic_bool has_failed;
 	/* of the thread */
 	struct numbers_list early;
@@ -181,15 +182,19 @@ static void *run(void *arg)
 	struct pollfd fds[] = {
 		{.fd = watch_fd(watcher->watch), .events = POLLIN},
 		{.fd = watcher->stop_fd, .events = POLLIN},
+		{.fd = watcher->mounts_fd, .events = POLLPRI},
 	};
 	int err = 0;
 
 	while (!err) {
-		if (poll(fds, 2, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
+		if (poll(fds, 3, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
 			err = -errno;
 		if (fds[1].revents)
 			return NULL;
 		drop_early(watcher);
+		/* Names lead elsewhere where something is mounted. */
+		if (fds[2].revents)
+			(void)llfuse_notify_increment_epoch(watcher->session);
 		if (!err && fds[0].revents)
 			err = tell_some(watcher);
 		take_a_rest();
@@ -223,9 +228,11 @@ static int start(struct source *source, struct llfuse_session *session)
 		return -ENOMEM;
 	*watcher = (struct watcher){.source = source, .session = session, .watch = source_watch(source)};
 	watcher->stop_fd = eventfd(0, EFD_CLOEXEC);
+	watcher->mounts_fd = fd_open_mountinfo();
 	err = watcher->stop_fd < 0 ? -errno : start_thread(watcher);
 	if (err) {
 		fd_close(&watcher->stop_fd);
+		fd_close(&watcher->mounts_fd);
 		free(watcher);
 		return err;
 	}
@@ -269,6 +276,7 @@ void ops_watch_stop(struct source *source)
 	(void)pthread_join(watcher->thread, NULL);
 	source_attach(source, NULL);
 	fd_close(&watcher->stop_fd);
+	fd_close(&watcher->mounts_fd);
 	free(watcher->early.numbers);
 	free(watcher);
 }

@@ -59,6 +59,9 @@ def pytest_sessionstart(session):
     kernel.become_subreaper()
     if os.geteuid() == 0:
         kernel.private_mounts()
+        # What is mounted in a source later is to be seen by who has a copy of its mounts, as systemd has it.
+        kernel.mount(work, work, None, kernel.MS_BIND)
+        kernel.mount(None, work, None, kernel.MS_SHARED)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
 
@@ -81,6 +84,8 @@ def pytest_sessionfinish(session, exitstatus):
         with contextlib.suppress(OSError):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+    with contextlib.suppress(OSError):
+        kernel.umount(work, kernel.MNT_DETACH)
     if exitstatus == 0 or not os.environ.get("LLFUSE_KEEP_LOGS"):
         shutil.rmtree(work, ignore_errors=True)
 
