@@ -63,6 +63,13 @@ int attr_set_size(int fd, off_t size)
 	return truncate(fd_name(fd).path, size) < 0 ? -errno : 0;
 }
 
+bool attr_has_setid(int fd)
+{
+	struct stat attr;
+
+	return attr_get(fd, &attr) == 0 && S_ISREG(attr.st_mode) && (attr.st_mode & (S_ISUID | S_ISGID));
+}
+
 int attr_drop_suidgid(int fd)
 {
 	struct stat attr;

@@ -8,6 +8,7 @@
 #ifndef PASSTHROUGHFS_ATTR_H
 #define PASSTHROUGHFS_ATTR_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -25,6 +26,9 @@ int attr_set_owner(int fd, uid_t uid, gid_t gid);
 int attr_set_times(int fd, const struct timespec *atime, const struct timespec *mtime);
 
 int attr_set_size(int fd, off_t size);
+
+/** Whether it is a regular file with a setuid or setgid bit; false if that cannot be known. */
+bool attr_has_setid(int fd);
 
 /**
  * Takes the setuid bit, and the setgid bit where it means setgid, from a regular

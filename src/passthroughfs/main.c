@@ -16,12 +16,15 @@ static const char *const arguments[] = {"SOURCE", NULL};
 
 struct options {
 	char *cache;
+	char *data;
 	char *sandbox;
 };
 
 static const struct llfuse_option options[] = {
 	{"cache", LLFUSE_OPTION_STRING, offsetof(struct options, cache), "MODE",
 	 "auto (until others change the source), always, never"},
+	{"data", LLFUSE_OPTION_STRING, offsetof(struct options, data), "PLANE",
+	 "who reads and writes files: kernel, daemon, or auto (kernel, if it may)"},
 	{"--sandbox", LLFUSE_OPTION_STRING, offsetof(struct options, sandbox), "LEVEL",
 	 "full, namespace or none (default: full for root, else none)"},
 	{.name = NULL},
@@ -33,6 +36,26 @@ static const struct llfuse_program program = {
 	.arguments = arguments,
 	.options = options,
 };
+
+/* Returns the exit status if the choice makes no sense or cannot be had, else -1. */
+static int choose_plane(const char *data)
+{
+	if (!data || strcmp(data, "auto") == 0) {
+		ops_choose_plane(OPS_PLANE_AUTO);
+	} else if (strcmp(data, "daemon") == 0) {
+		ops_choose_plane(OPS_PLANE_DAEMON);
+	} else if (strcmp(data, "kernel") != 0) {
+		llfuse_complain(program.name, "data=%s: not kernel, daemon or auto", data);
+		return 2;
+	} else if (!llfuse_passthrough_is_permitted()) {
+		/* Known before the mount, so that the reason is told to who waits for it. */
+		llfuse_complain(program.name, "data=kernel: needs CAP_SYS_ADMIN");
+		return 1;
+	} else {
+		ops_choose_plane(OPS_PLANE_KERNEL);
+	}
+	return -1;
+}
 
 /* Each open file costs a descriptor, and each known one where there are no file handles. */
 static void raise_descriptor_limit(void)
@@ -148,6 +171,7 @@ static int settle_and_run(struct llfuse_command *command, const struct options *
 		.source = {.mountpoint = command->config.mountpoint, .cache = SOURCE_CACHE_AUTO},
 		.sandbox = SANDBOX_AUTO,
 	};
+	int status;
 
 	if (chosen->cache && !parse_cache(chosen->cache, &settings.source.cache)) {
 		llfuse_complain(program.name, "cache=%s: not auto, always or never", chosen->cache);
@@ -157,7 +181,8 @@ static int settle_and_run(struct llfuse_command *command, const struct options *
 		llfuse_complain(program.name, "--sandbox=%s: not auto, full, namespace or none", chosen->sandbox);
 		return 2;
 	}
-	return run(command, &settings);
+	status = choose_plane(chosen->data);
+	return status < 0 ? run(command, &settings) : status;
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 {
 	(void)ops_watch_start(userdata, conn->session); /* without it time-outs are short */
 	conn->want |= LLFUSE_CAP_EXPORT_SUPPORT;
-	conn->want |= LLFUSE_CAP_PASSTHROUGH;
+	ops_agree_on_plane(conn);
 	/* The umask and default ACLs are for the source to combine. */
 	conn->want |= LLFUSE_CAP_DONT_MASK | LLFUSE_CAP_POSIX_ACL;
 	conn->want |= LLFUSE_CAP_HANDLE_KILLPRIV_V2;
@@ -95,15 +95,14 @@ int ops_open_flags(int flags)
 
 void ops_opened(struct llfuse_file *file, int *fd)
 {
-	struct stat attr;
+	bool is_writer = (file->flags & O_ACCMODE) != O_RDONLY;
 
 	file->backing_fd = *fd;
-	/* The kernel writes to a backing file with our privileges, so that nothing would
-	 * drop these bits: such a file is written through us. */
-	if ((file->flags & O_ACCMODE) != O_RDONLY && attr_get(*fd, &attr) == 0 && (attr.st_mode & (S_ISUID | S_ISGID)))
-		file->backing_fd = -1;
+	/* A write through the backing file drops setuid and setgid bits, whoever writes: such a file is written through
+	 * us.  It is read and mapped as any, so that all who have it open see the same bytes. */
+	file->direct_io = ops_kernel_moves_bytes() && is_writer && attr_has_setid(*fd);
 	/* Only what was written can fail to get to the source at close(2). */
-	file->noflush = (file->flags & O_ACCMODE) == O_RDONLY;
+	file->noflush = !is_writer;
 	file->fh = (uint64_t)take_fd(fd);
 }
 

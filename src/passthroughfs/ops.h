@@ -22,6 +22,22 @@ extern const struct llfuse_ops passthroughfs_ops;
 /** And of what is not. */
 #define OPS_UNWATCHED_S 0.05
 
+/** Who moves the bytes of open files. */
+enum ops_plane {
+	OPS_PLANE_AUTO, /* the kernel, if it may */
+	OPS_PLANE_KERNEL, /* the kernel, or there is no mount */
+	OPS_PLANE_DAEMON, /* we do */
+};
+
+/** One choice for the process, before the mount; preset: OPS_PLANE_AUTO. */
+void ops_choose_plane(enum ops_plane plane);
+
+/** Agrees with the kernel on the plane. */
+void ops_agree_on_plane(struct llfuse_conn *conn);
+
+/** Whether the kernel moves the bytes.  Then open(2) with O_TRUNC is an open and a setattr. */
+bool ops_kernel_moves_bytes(void);
+
 /** How long the kernel may remember what is looked at now, if it hears of changes that come later; @hold is the file
  * or, for a name, the directory. */
 double ops_timeout_s(const struct source *source, const struct hold *hold);
@@ -55,6 +71,15 @@ int ops_child(struct source *source, const struct hold *dir, const char *name, s
 /** Those of the flags of open(2) that are for the source's file too. */
 int ops_open_flags(int flags);
 
+/** A file to open again. */
+struct ops_opening {
+	int fd; /* O_PATH is enough */
+	int flags; /* of open(2) */
+};
+
+/** Opens what a struct ops_opening says.  Returns a descriptor or -errno. */
+int ops_open_again(const void *opening);
+
 /** Makes @fd, an open file of the source, the open file that @file describes. */
 void ops_opened(struct llfuse_file *file, int *fd);
 
@@ -66,6 +91,17 @@ void ops_opened(struct llfuse_file *file, int *fd);
  * File handles cannot be opened in @act.
  */
 int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act)(const void *what), const void *what);
+
+/**
+ * Runs @act, which changes the bytes or the owner of the file @fd (O_PATH is enough), and returns
+ * its result.  With @drops the caller may not keep all setuid and setgid bits.  Which go is for the
+ * source to say, so that a file that has some is changed as the caller.
+ */
+int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what);
+
+/** Whether @fd has a setuid or setgid bit that this caller may not keep.  For what changes a file
+ * without being a write: the kernel says nothing about the bits then. */
+bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd);
 
 /** The descriptor of an open file. */
 static inline int file_fd(const struct llfuse_file *file)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <linux/capability.h>
 #include <linux/xattr.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -26,12 +27,21 @@ int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	return ops_attr(source, &hold, entry);
 }
 
-static int set_owner(int fd, const struct stat *attr, unsigned fields)
-{
-	uid_t uid = fields & LLFUSE_SET_UID ? attr->st_uid : (uid_t)-1;
-	gid_t gid = fields & LLFUSE_SET_GID ? attr->st_gid : (gid_t)-1;
+/* Attributes to set. */
+struct change {
+	int fd;
+	const struct llfuse_file *file; /* an open file, or NULL */
+	const struct stat *attr;
+	unsigned fields; /* LLFUSE_SET_* */
+};
 
-	return attr_set_owner(fd, uid, gid);
+static int set_owner(const void *arg)
+{
+	const struct change *what = arg;
+	uid_t uid = what->fields & LLFUSE_SET_UID ? what->attr->st_uid : (uid_t)-1;
+	gid_t gid = what->fields & LLFUSE_SET_GID ? what->attr->st_gid : (gid_t)-1;
+
+	return attr_set_owner(what->fd, uid, gid);
 }
 
 /* "Now" goes to the source as such: one who may write but does not own a file may set only that. */
@@ -50,28 +60,42 @@ static int set_times(int fd, const struct stat *attr, unsigned fields)
 	return attr_set_times(fd, &atime, &mtime);
 }
 
-/* Through the open file if there is one: it may be writable where the file is not any more. */
-static int set_size(int fd, const struct llfuse_file *file, off_t size)
+/* This may be open(2) with O_TRUNC, which changes the times of an empty file too. */
+static int empty_by_opening(int fd)
 {
-	if (file)
-		return ftruncate(file_fd(file), size) < 0 ? -errno : 0;
-	return attr_set_size(fd, size);
+	scoped_fd emptied = fd_reopen(fd, O_WRONLY | O_TRUNC);
+
+	return emptied < 0 ? emptied : 0;
+}
+
+/* Through the open file if there is one: it may be writable where the file is not any more. */
+static int set_size(const void *arg)
+{
+	const struct change *what = arg;
+	off_t size = what->attr->st_size;
+
+	if (what->file)
+		return ftruncate(file_fd(what->file), size) < 0 ? -errno : 0;
+	if (size == 0 && ops_kernel_moves_bytes())
+		return empty_by_opening(what->fd);
+	return attr_set_size(what->fd, size);
 }
 
 /* The owner before the mode, whose setuid bits a change of owner drops; the times
  * last, because the other changes set them. */
-static int set_attr(int fd, const struct llfuse_file *file, const struct stat *attr, unsigned fields)
+static int set_attr(const struct llfuse_request *req, const struct change *what)
 {
+	const struct stat *attr = what->attr;
+	unsigned fields = what->fields;
+	int fd = what->fd;
 	int err = 0;
 
-	if (fields & LLFUSE_SET_KILL_SUIDGID)
-		err = attr_drop_suidgid(fd);
-	if (!err && (fields & (LLFUSE_SET_UID | LLFUSE_SET_GID)))
-		err = set_owner(fd, attr, fields);
+	if (fields & (LLFUSE_SET_UID | LLFUSE_SET_GID))
+		err = ops_change(req, fd, ops_may_not_keep_setid(req, fd), set_owner, what);
 	if (!err && (fields & LLFUSE_SET_MODE))
 		err = attr_set_mode(fd, attr->st_mode);
 	if (!err && (fields & LLFUSE_SET_SIZE))
-		err = set_size(fd, file, attr->st_size);
+		err = ops_change(req, fd, fields & LLFUSE_SET_KILL_SUIDGID, set_size, what);
 	if (!err && (fields & (LLFUSE_SET_ATIME | LLFUSE_SET_MTIME | LLFUSE_SET_ATIME_NOW | LLFUSE_SET_MTIME_NOW)))
 		err = set_times(fd, attr, fields);
 	return err;
@@ -80,13 +104,15 @@ static int set_attr(int fd, const struct llfuse_file *file, const struct stat *a
 int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
 	       unsigned fields, struct llfuse_entry *entry)
 {
+	struct change what = {.file = file, .attr = attr, .fields = fields};
 	struct source *source = llfuse_userdata(req);
 	scoped_hold hold = HOLD_NONE;
 	int err;
 
 	err = inode_hold(source_inodes(source), ino, &hold);
+	what.fd = hold.fd;
 	if (!err)
-		err = set_attr(hold.fd, file, attr, fields);
+		err = set_attr(req, &what);
 	if (err)
 		return err;
 	err = ops_attr(source, &hold, entry);
@@ -157,7 +183,7 @@ int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, cons
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	/* An access list may cost a file its setgid bit: that depends on who sets it. */
+	/* An access list, or its end, may cost a file its setgid bit: that depends on who sets it. */
 	return is_acl(name) ? ops_as_caller(req, true, set_xattr, &what) : set_xattr(&what);
 }
 
@@ -181,15 +207,27 @@ int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, stru
 	return 0;
 }
 
-/* Takes out the names that the kernel lists to the privileged only.  Returns what is left. */
-static size_t hide_trusted(char *names, size_t size)
+static bool is_trusted(const char *name)
 {
+	return strncmp(name, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN) == 0;
+}
+
+/* xattr(7): processes without CAP_SYS_ADMIN do not see the trusted namespace.  Returns the size of what is left. */
+static size_t hide_trusted(const struct llfuse_request *req, char *names, size_t size)
+{
+	bool is_checked = false;
 	size_t kept = 0;
 
 	for (size_t at = 0; at < size;) {
 		size_t length = strnlen(names + at, size - at - 1) + 1;
 
-		if (strncmp(names + at, XATTR_TRUSTED_PREFIX, XATTR_TRUSTED_PREFIX_LEN) != 0) {
+		/* Asked only if there is something to hide. */
+		if (!is_checked && is_trusted(names + at)) {
+			if (llfuse_has_capability(req, CAP_SYS_ADMIN))
+				return size;
+			is_checked = true;
+		}
+		if (!is_trusted(names + at)) {
 			memmove(names + kept, names + at, length);
 			kept += length;
 		}
@@ -214,18 +252,33 @@ int op_listxattr(struct llfuse_request *req, uint64_t ino, struct llfuse_data *d
 	n = listxattr(fd_name(hold.fd).path, room, llfuse_data_size(data));
 	if (n < 0)
 		return -errno;
-	llfuse_data_filled(data, req->uid == 0 ? (size_t)n : hide_trusted(room, (size_t)n));
+	llfuse_data_filled(data, hide_trusted(req, room, (size_t)n));
 	return 0;
+}
+
+/* An extended attribute to remove. */
+struct removal {
+	int fd;
+	const char *name;
+};
+
+static int remove_xattr(const void *arg)
+{
+	const struct removal *what = arg;
+
+	return removexattr(fd_name(what->fd).path, what->name) < 0 ? -errno : 0;
 }
 
 int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name)
 {
 	struct source *source = llfuse_userdata(req);
+	struct removal what = {.name = name};
 	scoped_hold hold = HOLD_NONE;
 	int err;
 
 	err = inode_hold(source_inodes(source), ino, &hold);
 	if (err)
 		return err;
-	return removexattr(fd_name(hold.fd).path, name) < 0 ? -errno : 0;
+	what.fd = hold.fd;
+	return is_acl(name) ? ops_as_caller(req, true, remove_xattr, &what) : remove_xattr(&what);
 }

@@ -4,9 +4,11 @@
  */
 #include "ops.h"
 
+#include "attr.h"
 #include "creds.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 
 static int act_as(const struct caller *caller, int (*act)(const void *what), const void *what)
@@ -65,4 +67,25 @@ int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act
 			return result;
 	}
 	return act_with_groups(req, caller, act, what);
+}
+
+bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd)
+{
+	return attr_has_setid(fd) && !llfuse_has_capability(req, CAP_FSETID);
+}
+
+int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
+{
+	int result;
+
+	if (!drops || !attr_has_setid(fd))
+		return act(what);
+	if (creds_can_switch() && req->uid != 0) {
+		result = ops_as_caller(req, true, act, what);
+		/* Else a capability is what allows it, which the caller has and we did not take over. */
+		if (result != -EPERM && result != -EACCES)
+			return result;
+	}
+	result = attr_drop_suidgid(fd);
+	return result ? result : act(what);
 }

@@ -109,25 +109,12 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 	return 0;
 }
 
-/* A file to open again. */
-struct opening {
-	int fd;
-	int flags;
-};
-
-static int open_again(const void *arg)
-{
-	const struct opening *what = arg;
-
-	return fd_reopen(what->fd, what->flags);
-}
-
 /* Somebody made @name before us, outside the mount.  The kernel thought that there was nothing
  * and has checked no rights: so it is the caller who opens it, which also drops setuid bits as
  * the caller's own open would.  Returns a descriptor or -errno. */
 static int open_existing(const struct llfuse_request *req, int dir_fd, const char *name, const struct llfuse_file *file)
 {
-	struct opening what = {.flags = ops_open_flags(file->flags)};
+	struct ops_opening what = {.flags = ops_open_flags(file->flags)};
 	scoped_fd found = -1;
 	struct statx stx;
 	bool over_mount;
@@ -141,7 +128,7 @@ static int open_existing(const struct llfuse_request *req, int dir_fd, const cha
 	if (!S_ISREG(stx.stx_mode) || over_mount)
 		return -ESTALE; /* makes the kernel look the name up again */
 	what.fd = found;
-	return ops_as_caller(req, false, open_again, &what);
+	return ops_as_caller(req, false, ops_open_again, &what);
 }
 
 int op_create(struct llfuse_request *req, uint64_t parent, const char *name, mode_t mode, struct llfuse_file *file,

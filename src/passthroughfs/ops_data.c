@@ -12,25 +12,86 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define NAME "passthroughfs"
+
+/* What one copy does at most, as the kernel's do: MAX_RW_COUNT. */
+enum { COPY_MAX = 0x7ffff000 };
+
+static enum ops_plane wanted_plane = OPS_PLANE_AUTO;
+/* Written by init, before any other request. */
+static bool is_kernel_plane;
+
+void ops_choose_plane(enum ops_plane plane)
+{
+	wanted_plane = plane;
+}
+
+bool ops_kernel_moves_bytes(void)
+{
+	return is_kernel_plane;
+}
+
+static void use_kernel_plane(struct llfuse_conn *conn)
+{
+	/* The second for what is written through us where its file system takes no passthrough. */
+	conn->want |= LLFUSE_CAP_PASSTHROUGH | LLFUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+	/* A write that the kernel does by itself may wait for its caller's memory as long as that likes, and a truncation
+	 * of the same file waits for it: in the kernel, not here, if it comes as setattr. */
+	conn->want &= ~(uint32_t)LLFUSE_CAP_ATOMIC_O_TRUNC;
+	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: kernel (passthrough to the source)");
+}
+
+void ops_agree_on_plane(struct llfuse_conn *conn)
+{
+	bool can_be = conn->capable & LLFUSE_CAP_PASSTHROUGH;
+
+	is_kernel_plane = can_be && wanted_plane != OPS_PLANE_DAEMON;
+	if (is_kernel_plane) {
+		use_kernel_plane(conn);
+	} else if (wanted_plane == OPS_PLANE_KERNEL) {
+		llfuse_log(LLFUSE_LOG_ERROR, NAME, "data=kernel: this kernel has no passthrough for FUSE");
+		conn->error = -EOPNOTSUPP;
+	} else {
+		llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: daemon (%s)",
+			   can_be ? "as asked for" : "the kernel may not pass through");
+	}
+}
+
+int ops_open_again(const void *opening)
+{
+	const struct ops_opening *what = opening;
+
+	return fd_reopen(what->fd, what->flags);
+}
+
+/* Opening truncates the file, and costs it bits that the caller may not keep. */
+static int open_dropping(const struct llfuse_request *req, struct inode_table *inodes, uint64_t ino, int flags)
+{
+	struct ops_opening what = {.flags = flags};
+	scoped_hold hold = HOLD_NONE;
+	int err;
+
+	err = inode_hold(inodes, ino, &hold);
+	if (err)
+		return err;
+	what.fd = hold.fd;
+	return ops_change(req, hold.fd, true, ops_open_again, &what);
+}
+
 int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
-	struct source *source = llfuse_userdata(req);
+	struct inode_table *inodes = source_inodes(llfuse_userdata(req));
+	int flags = ops_open_flags(file->flags);
 	scoped_fd fd = -1;
 	int err;
 
-	if (file->kill_suidgid && (file->flags & O_TRUNC)) {
-		scoped_hold hold = HOLD_NONE;
-
-		err = inode_hold(source_inodes(source), ino, &hold);
-		if (!err)
-			err = attr_drop_suidgid(hold.fd);
-		if (err)
-			return err;
-	}
-	fd = inode_open(source_inodes(source), ino, ops_open_flags(file->flags));
+	if (file->kill_suidgid && (flags & O_TRUNC))
+		fd = open_dropping(req, inodes, ino, flags);
+	else
+		fd = inode_open(inodes, ino, flags);
 	if (fd < 0)
 		return fd;
-	err = inode_opened(source_inodes(source), ino);
+	err = inode_opened(inodes, ino);
 	if (err)
 		return err;
 	ops_opened(file, &fd);
@@ -44,24 +105,37 @@ int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, 
 	return llfuse_data_fd(data, file_fd(file), off, llfuse_data_size(data));
 }
 
+/* Bytes to write. */
+struct writing {
+	int fd;
+	struct iovec bytes;
+	off_t off;
+	int flags; /* RWF_* */
+};
+
+/* A request has less than INT_MAX bytes. */
+static int write_bytes(const void *arg)
+{
+	const struct writing *what = arg;
+	ssize_t n = pwritev2(what->fd, &what->bytes, 1, what->off, what->flags);
+
+	return n < 0 ? -errno : (int)n;
+}
+
 ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
 		 off_t off)
 {
-	struct iovec bytes = {.iov_base = (void *)buf, .iov_len = size};
 	/* The descriptor has no O_APPEND: see ops_open_flags(). */
 	bool appends = (file->flags & O_APPEND) && !file->is_writepage;
-	ssize_t n;
-	int err;
+	struct writing what = {
+		.fd = file_fd(file),
+		.bytes = {.iov_base = (void *)buf, .iov_len = size},
+		.off = off,
+		.flags = appends ? RWF_APPEND : 0,
+	};
 
-	(void)req;
 	(void)ino;
-	if (file->kill_suidgid) {
-		err = attr_drop_suidgid(file_fd(file));
-		if (err)
-			return err;
-	}
-	n = pwritev2(file_fd(file), &bytes, 1, off, appends ? RWF_APPEND : 0);
-	return n < 0 ? -errno : n;
+	return ops_change(req, what.fd, file->kill_suidgid, write_bytes, &what);
 }
 
 int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
@@ -92,22 +166,27 @@ int op_fsync(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	return (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
 }
 
-/* What changes a file without being a write brings no word about setuid bits: those
- * of a caller without privileges go, as the kernel does it. */
-static int before_change(const struct llfuse_request *req, const struct llfuse_file *file)
+/* Room to allocate or free. */
+struct allocation {
+	int fd;
+	int mode;
+	off_t off;
+	off_t len;
+};
+
+static int allocate(const void *arg)
 {
-	return req->uid == 0 ? 0 : attr_drop_suidgid(file_fd(file));
+	const struct allocation *what = arg;
+
+	return fallocate(what->fd, what->mode, what->off, what->len) < 0 ? -errno : 0;
 }
 
 int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int mode, off_t off, off_t len)
 {
-	int err;
+	struct allocation what = {.fd = file_fd(file), .mode = mode, .off = off, .len = len};
 
 	(void)ino;
-	err = before_change(req, file);
-	if (err)
-		return err;
-	return fallocate(file_fd(file), mode, off, len) < 0 ? -errno : 0;
+	return ops_change(req, what.fd, ops_may_not_keep_setid(req, what.fd), allocate, &what);
 }
 
 off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence)
@@ -120,17 +199,40 @@ off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	return found < 0 ? -errno : found;
 }
 
+/* Bytes to copy. */
+struct copying {
+	int fd_in;
+	off_t off_in;
+	int fd_out;
+	off_t off_out;
+	size_t len;
+	unsigned flags;
+};
+
+static int copy_bytes(const void *arg)
+{
+	const struct copying *what = arg;
+	off_t off_in = what->off_in;
+	off_t off_out = what->off_out;
+	size_t len = what->len < COPY_MAX ? what->len : COPY_MAX;
+	ssize_t n = copy_file_range(what->fd_in, &off_in, what->fd_out, &off_out, len, what->flags);
+
+	return n < 0 ? -errno : (int)n;
+}
+
 ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
 			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags)
 {
-	ssize_t n;
-	int err;
+	struct copying what = {
+		.fd_in = file_fd(file_in),
+		.off_in = off_in,
+		.fd_out = file_fd(file_out),
+		.off_out = off_out,
+		.len = len,
+		.flags = flags,
+	};
 
 	(void)ino_in;
 	(void)ino_out;
-	err = before_change(req, file_out);
-	if (err)
-		return err;
-	n = copy_file_range(file_fd(file_in), &off_in, file_fd(file_out), &off_out, len, flags);
-	return n < 0 ? -errno : n;
+	return ops_change(req, what.fd_out, ops_may_not_keep_setid(req, what.fd_out), copy_bytes, &what);
 }

@@ -163,9 +163,26 @@ static void follow_move(struct source *source, const struct hold *dir, const cha
 		inode_moved(source_inodes(source), dir, name, moved.fd, &moved.stx);
 }
 
+/* A name to change. */
+struct renaming {
+	int dir_fd;
+	const char *name;
+	int new_dir_fd;
+	const char *new_name;
+	unsigned flags;
+};
+
+static int rename_name(const void *arg)
+{
+	const struct renaming *what = arg;
+
+	return beneath_rename_at(what->dir_fd, what->name, what->new_dir_fd, what->new_name, what->flags);
+}
+
 int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags)
 {
+	struct renaming what = {.name = name, .new_name = new_name, .flags = flags};
 	struct source *source = llfuse_userdata(req);
 	scoped_victim victim = {.fd = -1};
 	scoped_hold dir = HOLD_NONE;
@@ -179,7 +196,13 @@ int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uin
 		return err;
 	if (!(flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
 		victim_find(source, new_dir.fd, new_name, &victim);
-	err = beneath_rename_at(dir.fd, name, new_dir.fd, new_name, flags);
+	what.dir_fd = dir.fd;
+	what.new_dir_fd = new_dir.fd;
+	/* What is left in the place of the name belongs to the caller. */
+	if (flags & RENAME_WHITEOUT)
+		err = ops_as_caller(req, false, rename_name, &what);
+	else
+		err = rename_name(&what);
 	if (err)
 		return err;
 	victim_unnamed(source, &victim);

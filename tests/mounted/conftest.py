@@ -19,13 +19,14 @@ LIMIT_S = 120
 class Subject:
     """A file system as it is mounted for tests that take each: the program, and options of its own."""
 
-    def __init__(self, name, program, *options, needs_passthrough=False, executable=None):
+    def __init__(self, name, program, *options, needs_passthrough=False, is_on_disk=False, executable=None):
         self.name = name
         self.program = program
         self.executable = executable or program
         self.has_source = program in ("passthroughfs", "by_path")
         self.options = options
         self.needs_passthrough = needs_passthrough
+        self.is_on_disk = is_on_disk
 
     def why_not(self):
         if self.needs_passthrough and not mounts.can_passthrough():
@@ -40,9 +41,39 @@ TMPFS_KERNEL = Subject("tmpfs-kernel", "tmpfs", "-o", "data=kernel", needs_passt
 TMPFS_HEAP = Subject("tmpfs-heap", "tmpfs", "-o", "data=heap")
 TMPFS_EXACT = Subject("tmpfs-heap-exact", "tmpfs", "-o", "data=heap,no_writeback")
 TMPFS = (TMPFS_KERNEL, TMPFS_HEAP)
-SUBJECTS = (*TMPFS, Subject("passthroughfs", "passthroughfs"))
-BY_PATH = Subject("by-path", "by_path", executable="tests/by_path")
-BY_DESCRIPTOR = Subject("by-descriptor", "by_path", "-o", "by_descriptor", executable="tests/by_path")
+# The source, and the oracle, on a kernel tmpfs; and on whatever the tests' own directory lies on.
+SOURCE_KERNEL = Subject("passthroughfs-kernel", "passthroughfs", "-o", "data=kernel", needs_passthrough=True)
+SOURCE_DAEMON = Subject("passthroughfs-daemon", "passthroughfs", "-o", "data=daemon")
+SOURCE_DISK = Subject("passthroughfs-disk", "passthroughfs", is_on_disk=True)
+
+
+class Case:
+    """A subject on one transport."""
+
+    def __init__(self, subject, transport):
+        self.subject = subject
+        self.transport = transport
+
+    def __repr__(self):
+        return f"{self.subject}-{self.transport}"
+
+
+def cases(subjects, transports):
+    return [Case(subject, transport) for transport in transports for subject in subjects]
+
+
+ONCE = ("dev_fuse-many",)
+# Each transport and each way of the bytes, not all of the one with all of the other.
+SPREAD = (Case(SOURCE_KERNEL, "io_uring-many"), Case(SOURCE_DAEMON, "dev_fuse-many"))
+SPREAD_ONCE = cases((SOURCE_KERNEL, SOURCE_DAEMON), ONCE)
+SPREAD_WIDE = (
+    *(*SPREAD, Case(SOURCE_KERNEL, "dev_fuse-single"), Case(SOURCE_DAEMON, "io_uring-single")),
+    Case(SOURCE_DISK, "dev_fuse-many"),
+)
+
+# Mirrors that take no care, for what passthroughfs must withstand.
+BY_PATH = Subject("by-path", "by_path", is_on_disk=True, executable="tests/by_path")
+BY_DESCRIPTOR = Subject("by-descriptor", "by_path", "-o", "by_descriptor", is_on_disk=True, executable="tests/by_path")
 
 
 def pytest_configure(config):
@@ -210,9 +241,11 @@ class Shared:
         self.mountpoint = self._mkdir("mnt")
         self.oracle = self._mkdir("oracle")
         self.source = self._mkdir("source") if subject.has_source else None
-        self.oracle_is_mount = program == "tmpfs" and os.geteuid() == 0
-        if self.oracle_is_mount:
-            kernel.mount("oracle", self.oracle, "tmpfs", 0, "mode=755")
+        self._mounted = []
+        if os.geteuid() == 0 and not subject.is_on_disk:
+            self._mount_tmpfs(self.oracle)
+            if self.source:
+                self._mount_tmpfs(self.source)
         options = [*transport.options, *subject.options]
         if os.geteuid() == 0:
             options += ["-o", "allow_other"]
@@ -226,6 +259,10 @@ class Shared:
         os.chmod(path, 0o755)
         return path
 
+    def _mount_tmpfs(self, path):
+        kernel.mount("oracle", path, "tmpfs", 0, "mode=755")
+        self._mounted.append(path)
+
     def is_alive(self):
         return self.mount in mounts.live and self.mount.is_running() and self.mount.is_mounted()
 
@@ -235,8 +272,8 @@ class Shared:
                 self.mount.stop()
         finally:
             self.mount.abandon()
-            if self.oracle_is_mount:
-                kernel.umount(self.oracle, kernel.MNT_DETACH)
+            for path in self._mounted:
+                kernel.umount(path, kernel.MNT_DETACH)
 
 
 class Place:
@@ -301,16 +338,45 @@ def _place(request, subject, transport):
     assert place.mount.is_running(), f"{subject} died: {place.mount.stderr()}"
 
 
-@pytest.fixture(params=SUBJECTS, ids=repr)
-def fs(request, transport):
+def _place_of(request, uring_switch):
+    case = request.param
+    yield from _place(request, case.subject, transport_named(case.transport, uring_switch))
+
+
+@pytest.fixture(params=(*cases(TMPFS, mounts.TRANSPORTS), *SPREAD_WIDE), ids=repr)
+def fs(request, uring_switch):
     """A directory on each writable file system on each transport."""
-    yield from _place(request, request.param, transport)
+    yield from _place_of(request, uring_switch)
 
 
-@pytest.fixture(params=SUBJECTS, ids=repr)
-def fs_many(request, many):
+@pytest.fixture(params=cases((*TMPFS, SOURCE_KERNEL, SOURCE_DAEMON), mounts.MANY), ids=repr)
+def fs_many(request, uring_switch):
     """As fs, with several workers only."""
-    yield from _place(request, request.param, many)
+    yield from _place_of(request, uring_switch)
+
+
+@pytest.fixture(params=(*cases(TMPFS, mounts.MANY), *SPREAD), ids=repr)
+def own(request, uring_switch):
+    """As fs, for what must be as on the kernel's own file system of the same type."""
+    yield from _place_of(request, uring_switch)
+
+
+@pytest.fixture(params=(*cases(TMPFS, ONCE), *SPREAD_ONCE), ids=repr)
+def own_once(request, uring_switch):
+    """As own, for what the kernel does by itself, so that the transport does not matter."""
+    yield from _place_of(request, uring_switch)
+
+
+@pytest.fixture(params=(*cases((*TMPFS, TMPFS_EXACT), mounts.MANY), *SPREAD), ids=repr)
+def each_own(request, uring_switch):
+    """As own, and where no write stays with the kernel."""
+    yield from _place_of(request, uring_switch)
+
+
+@pytest.fixture(params=(*cases((*TMPFS, TMPFS_EXACT), ONCE), *SPREAD_ONCE), ids=repr)
+def each_own_once(request, uring_switch):
+    """As each_own, where the transport does not matter."""
+    yield from _place_of(request, uring_switch)
 
 
 @pytest.fixture(params=TMPFS, ids=repr)
@@ -331,27 +397,16 @@ def tmpfs_many(request, many):
     yield from _place(request, request.param, many)
 
 
-@pytest.fixture(params=(*TMPFS, TMPFS_EXACT), ids=repr)
-def each_tmpfs(request, many):
-    """As tmpfs_many, and where no write stays with the kernel."""
-    yield from _place(request, request.param, many)
-
-
-@pytest.fixture(params=TMPFS, ids=repr)
-def tmpfs_once(request, uring_switch):
-    """As tmpfs, for what the kernel does by itself, so that the transport does not matter."""
-    yield from _place(request, request.param, transport_named("dev_fuse-many", uring_switch))
-
-
-@pytest.fixture(params=(*TMPFS, TMPFS_EXACT), ids=repr)
+@pytest.fixture(params=cases((*TMPFS, TMPFS_EXACT), ONCE), ids=repr)
 def each_tmpfs_once(request, uring_switch):
-    """As each_tmpfs, where the transport does not matter."""
-    yield from _place(request, request.param, transport_named("dev_fuse-many", uring_switch))
+    """As each_own_once, on tmpfs alone."""
+    yield from _place_of(request, uring_switch)
 
 
-@pytest.fixture
-def passthroughfs(request, transport):
-    yield from _place(request, SUBJECTS[-1], transport)
+@pytest.fixture(params=(*SPREAD, Case(SOURCE_DISK, "dev_fuse-single")), ids=repr)
+def passthroughfs(request, uring_switch):
+    """A directory on passthroughfs alone."""
+    yield from _place_of(request, uring_switch)
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

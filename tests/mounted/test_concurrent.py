@@ -411,10 +411,10 @@ def wait_until_it_waits(pid):
     raise TimeoutError(f"process {pid} does not wait")
 
 
-def test_a_writer_that_waits_for_its_memory_stops_nobody_else(tmpfs_many, new_mount):
+def test_a_writer_that_waits_for_its_memory_stops_nobody_else(fs_many, new_mount):
     """Its bytes come from a file system that does not answer, and others want to truncate the file meanwhile."""
     slow = new_mount("lltest")
-    path = tmpfs_many.path("f")
+    path = fs_many.path("f")
     with open(path, "wb") as file:
         file.write(b"x" * 10)
     with contextlib.ExitStack() as stack:
@@ -427,7 +427,7 @@ def test_a_writer_that_waits_for_its_memory_stops_nobody_else(tmpfs_many, new_mo
         others = [stack.enter_context(Child(truncate_by_open, path)) for _ in range(2 * os.cpu_count())]
         for other in others:
             wait_until_it_waits(other.pid)
-        with Child(lambda _link: (os.mkdir(tmpfs_many.path("d")), os.listdir(tmpfs_many.dir))[1]) as free:
+        with Child(lambda _link: (os.mkdir(fs_many.path("d")), os.listdir(fs_many.dir))[1]) as free:
             assert sorted(free.result()) == ["d", "f"]
         slow.send_signal(signal.SIGCONT)
         assert writer.result() > 0

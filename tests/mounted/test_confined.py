@@ -29,14 +29,14 @@ import time
 
 import pytest
 
-from conftest import BY_DESCRIPTOR, BY_PATH, SUBJECTS, needs_root, transport_named
+from conftest import BY_DESCRIPTOR, BY_PATH, SOURCE_DISK, needs_root, transport_named
 from harness import acl, kernel, mounts
 from harness.children import Child, as_user, in_child
 from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
 from harness.escapes import attacker, detached, exchange_for_ever, give, held, moved, moved_cwd, moved_from_bind
 from harness.escapes import moved_while_open, racing, replaced
 
-PASSTHROUGHFS = SUBJECTS[-1]
+PASSTHROUGHFS = SOURCE_DISK
 TRIES = 60  # against passthroughfs, at least
 FACTOR = 5  # as many times the tries that by_path withstood
 MOST_TRIES = 20_000  # against by_path

@@ -396,12 +396,12 @@ def test_the_map_of_an_empty_file_shows_no_other_files(fs):
         assert file.read(6) == b"public"
 
 
-def test_what_is_stored_by_a_map_shows_without_an_open_file(each_tmpfs):
-    view = map_and_close(each_tmpfs.path("f"), 1 << 20, 1 << 20)
-    assert os.stat(each_tmpfs.path("f")).st_blocks == 0
+def test_what_is_stored_by_a_map_shows_without_an_open_file(each_tmpfs_once):
+    view = map_and_close(each_tmpfs_once.path("f"), 1 << 20, 1 << 20)
+    assert os.stat(each_tmpfs_once.path("f")).st_blocks == 0
     view[:] = b"x" * (1 << 20)
     view.flush()
-    assert os.stat(each_tmpfs.path("f")).st_blocks == (1 << 20) // 512
+    assert os.stat(each_tmpfs_once.path("f")).st_blocks == (1 << 20) // 512
     view.close()
 
 

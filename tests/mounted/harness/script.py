@@ -185,38 +185,38 @@ def like_a_plain_directory(script):
     return _named_after(script, test)
 
 
-def like_the_kernels_tmpfs(script):
-    """The same of tmpfs alone, which must be what the kernel's tmpfs is, byte for byte."""
+def like_the_kernels_own(script):
+    """The same, byte for byte: as the kernel's file system of the same type."""
 
-    def test(tmpfs_many):
-        compare(tmpfs_many.dir, tmpfs_many.oracle, script)
+    def test(own):
+        compare(own.dir, own.oracle, script)
 
     return _named_after(script, test)
 
 
-def like_the_kernels_tmpfs_once(script):
+def like_the_kernels_own_once(script):
     """The same of what no transport has a part in."""
 
-    def test(tmpfs_once):
-        compare(tmpfs_once.dir, tmpfs_once.oracle, script)
+    def test(own_once):
+        compare(own_once.dir, own_once.oracle, script)
 
     return _named_after(script, test)
 
 
-def like_the_kernels_tmpfs_in_each_mode(script):
+def like_the_kernels_own_in_each_mode(script):
     """The same, also where each write comes to the program."""
 
-    def test(each_tmpfs):
-        compare(each_tmpfs.dir, each_tmpfs.oracle, script)
+    def test(each_own):
+        compare(each_own.dir, each_own.oracle, script)
 
     return _named_after(script, test)
 
 
-def like_the_kernels_tmpfs_in_each_mode_once(script):
+def like_the_kernels_own_in_each_mode_once(script):
     """The same of what no transport has a part in."""
 
-    def test(each_tmpfs_once):
-        compare(each_tmpfs_once.dir, each_tmpfs_once.oracle, script)
+    def test(each_own_once):
+        compare(each_own_once.dir, each_own_once.oracle, script)
 
     return _named_after(script, test)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Locks and leases of files on tmpfs: the kernel keeps them, as for its own."""
+"""Locks and leases of files: the kernel keeps them, as for its own file systems."""
 
 import errno
 import fcntl
@@ -10,7 +10,7 @@ import struct
 from conftest import needs_root
 from harness import kernel
 from harness.children import Child
-from harness.script import Fd, like_the_kernels_tmpfs_once
+from harness.script import Fd, like_the_kernels_own_once
 
 pytestmark = needs_root
 
@@ -48,7 +48,7 @@ def in_child(t, part):
     t.as_user(0, part)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_posix_locks_belong_to_the_process(t):
     t.write("f", b"x" * 100)
     one, two = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR)
@@ -85,7 +85,7 @@ def test_posix_locks_belong_to_the_process(t):
         t.close(fd)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_ofd_locks_belong_to_the_open(t):
     t.write("f", b"x" * 100)
     one, two = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR)
@@ -127,7 +127,7 @@ def test_ofd_locks_belong_to_the_open(t):
     t.close(three)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_flock_belongs_to_the_open(t):
     nonblocking_ex, nonblocking_sh = fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_SH | fcntl.LOCK_NB
     t.write("f")
@@ -162,7 +162,7 @@ def test_flock_belongs_to_the_open(t):
     t.close(path_only)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_flock_and_posix_locks_do_not_meet(t):
     t.write("f")
     fd = t.open("f", os.O_RDWR)
@@ -179,7 +179,7 @@ def test_flock_and_posix_locks_do_not_meet(t):
     t.close(fd)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_locks_of_files_without_a_name(t):
     t.write("f")
     fd, other = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR)
@@ -202,7 +202,7 @@ def test_locks_of_files_without_a_name(t):
         t.close(each)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_two_who_would_wait_for_each_other(t):
     t.write("f")
     fd = t.open("f", os.O_RDWR)
@@ -256,7 +256,7 @@ def alone(part):
     return run
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_a_read_lease_is_broken_by_a_writer(t):
     t.write("f", b"content")
 
@@ -286,7 +286,7 @@ def test_a_read_lease_is_broken_by_a_writer(t):
     in_child(t, alone(holder))
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_a_write_lease_is_for_the_only_one(t):
     t.write("f", b"content")
 
@@ -315,7 +315,7 @@ def test_a_write_lease_is_for_the_only_one(t):
     in_child(t, alone(holder))
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_who_breaks_a_lease_waits_for_its_end(t):
     t.write("f", b"content")
 
@@ -338,7 +338,7 @@ def test_who_breaks_a_lease_waits_for_its_end(t):
     in_child(t, alone(holder))
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_who_may_have_a_lease(t):
     t.write("f", b"content")
     t(os.chown, "f", ALICE, ALICE)

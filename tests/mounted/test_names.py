@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Names on tmpfs: whiteouts, names of any bytes, numbers of files, listings while others change the directory."""
+"""Names: whiteouts, names of any bytes, numbers of files, listings while others change the directory."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel
 from harness.children import Child
-from harness.script import like_the_kernels_tmpfs
+from harness.script import like_the_kernels_own
 
 pytestmark = needs_root
 
@@ -60,7 +60,7 @@ def is_whiteout(path):
     return (stat.S_IFMT(st.st_mode), stat.S_IMODE(st.st_mode), st.st_rdev, st.st_nlink) == (stat.S_IFCHR, 0, 0, 1)
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_whiteout_takes_the_place_of_what_moved(t):
     t.write("file", b"content")
     t(os.mkdir, "dir")
@@ -89,7 +89,7 @@ def test_a_whiteout_takes_the_place_of_what_moved(t):
     t.ls()
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_whiteout_is_left_or_nothing_happens(t):
     t.write("a", b"a")
     t.write("b", b"b")
@@ -119,7 +119,7 @@ def test_a_whiteout_is_left_or_nothing_happens(t):
     assert t.read("b") == b"a"
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_an_ordinary_user_leaves_whiteouts(t):
     t(os.mkdir, "d")
     t(os.chown, "d", ALICE, 0)
@@ -155,7 +155,7 @@ def test_a_whiteout_counts_as_an_inode(limited):
 # --- Names of any bytes -----------------------------------------------------------------------
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_names_of_any_bytes(t):
     every = bytes(byte for byte in range(1, 256) if byte != ord("/"))
     names = [bytes([byte]) for byte in every if byte != ord(".")]
@@ -179,7 +179,7 @@ def test_names_of_any_bytes(t):
 # --- Numbers ----------------------------------------------------------------------------------
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_links_of_directories(t):
     """2, and one for each directory in it."""
 

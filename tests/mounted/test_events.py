@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What inotify(7) tells about files on tmpfs is what it tells about the kernel's."""
+"""What inotify(7) tells about files is what it tells about those on the kernel's own file systems."""
 
 import mmap
 import os
 
 from conftest import needs_root
 from harness import kernel
-from harness.script import like_the_kernels_tmpfs_once
+from harness.script import like_the_kernels_own_once
 
 pytestmark = needs_root
 
@@ -50,7 +50,7 @@ def read_and_close(path):
         os.close(fd)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_bytes_and_attributes(t):
     t(os.mkdir, "d")
     t.write("source", b"source")
@@ -90,7 +90,7 @@ def test_bytes_and_attributes(t):
             assert ("d/f", "CLOSE_WRITE", "") in file.told()
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_names_come_and_go(t):
     for path in ("d", "e", "d/sub"):
         t(os.mkdir, path)
@@ -120,7 +120,7 @@ def test_names_come_and_go(t):
     t.close(nameless)
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_a_file_is_deleted_with_its_last_name_and_close(t):
     for path in ("f", "g", "h"):
         t.write(path, b"x")
@@ -141,7 +141,7 @@ def test_a_file_is_deleted_with_its_last_name_and_close(t):
         assert do.told() == []
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_a_mapped_file_is_deleted_when_the_map_goes(t):
     t.write("f", b"x" * 100)
     with Watched(t, "f") as do:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""POSIX ACLs of tmpfs: what they say and who may say it, what the mode makes of them, what new files get."""
+"""POSIX ACLs: what they say and who may say it, what the mode makes of them, what new files get."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from conftest import needs_root
 from harness import acl, kernel
 from harness.acl import getfacl, setfacl
 from harness.children import as_user
-from harness.script import like_the_kernels_tmpfs
+from harness.script import like_the_kernels_own
 
 pytestmark = needs_root
 
@@ -27,7 +27,7 @@ def has_acls(path):
     return sorted(name for name in os.listxattr(path, follow_symlinks=False) if name.startswith("system."))
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_the_mode_follows_the_acl(t):
     t.write("f")
     t.refused(errno.ENODATA, getfacl, "f")
@@ -48,7 +48,7 @@ def test_the_mode_follows_the_acl(t):
     assert t(getfacl, "f") == "u::rwx,g::rwx,m::r--,o::---"
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_the_acl_follows_the_mode(t):
     t.write("f")
     t(setfacl, "f", FOR_ALICE)
@@ -65,7 +65,7 @@ def test_the_acl_follows_the_mode(t):
     t.stat("f")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_an_acl_goes_and_the_mode_stays(t):
     t.write("f")
     t(setfacl, "f", FOR_ALICE)
@@ -87,7 +87,7 @@ def test_an_acl_goes_and_the_mode_stays(t):
     t.stat("d")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_what_is_no_acl_is_refused(t):
     t.write("f")
     t(os.mkdir, "d")
@@ -127,7 +127,7 @@ def create(path):
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_who_is_named_may(t):
     t.write("f", b"content")
     t(setfacl, "f", f"u::rw-,u:{ALICE}:r--,g::---,g:{STAFF}:-w-,m::rw-,o::---")
@@ -173,7 +173,7 @@ def test_who_is_named_may(t):
     t.as_user(BOB, lambda t: t(can, "f", os.O_RDWR))
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_the_owner_alone_changes_an_acl(t):
     t(os.chmod, ".", 0o777)
     t.write("f")
@@ -204,7 +204,7 @@ def tmpfile(path):
         os.close(fd)
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_default_acl_is_inherited_instead_of_the_umask(t):
     t(os.mkdir, "d")
     t(setfacl, "d", INHERITED, acl.DEFAULT)
@@ -246,7 +246,7 @@ def test_a_default_acl_is_inherited_instead_of_the_umask(t):
     t.stat("d/e/mine")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_without_a_default_acl_the_umask_holds(t):
     t(os.mkdir, "d")
     t(setfacl, "d", INHERITED, acl.DEFAULT)
@@ -266,7 +266,7 @@ def test_without_a_default_acl_the_umask_holds(t):
     assert t(mode, "d/plain/f23") == "0o640"
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_default_acl_of_three_entries_makes_modes_alone(t):
     t(os.mkdir, "d")
     t(setfacl, "d", "u::rwx,g::rw-,o::-w-", acl.DEFAULT)
@@ -294,7 +294,7 @@ def change_acls(t):
     t(setfacl, "d5", FOR_ALICE, acl.DEFAULT)
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_the_setgid_bit_is_for_members_of_the_group(t):
     paths = [f"{kind}{number}" for kind in "fd" for number in range(1, 6)]
     for path in paths:

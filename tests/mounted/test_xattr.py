@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Extended attributes of tmpfs: who may do what with which, at the borders, and what they cost."""
+"""Extended attributes: who may do what with which, at the borders, and what they cost."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel
 from harness.children import in_child
-from harness.script import like_the_kernels_tmpfs
+from harness.script import like_the_kernels_own
 
 pytestmark = needs_root
 
@@ -42,7 +42,7 @@ def make_each_kind(t):
     t(os.mknod, "null", 0o020666, os.makedev(1, 3))
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_namespaces_on_each_kind_of_file(t):
     make_each_kind(t)
     for path in ("file", "dir", "link", "fifo", "null"):
@@ -66,7 +66,7 @@ def test_namespaces_on_each_kind_of_file(t):
     assert t(get, "file", "user.through") == b"x"
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_create_and_replace(t):
     t.write("f")
     t.refused(errno.ENODATA, set_, "f", "user.a", b"1", os.XATTR_REPLACE)
@@ -81,7 +81,7 @@ def test_create_and_replace(t):
     t.refused(errno.EINVAL, set_, "f", "user.a", b"6", 4)
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_short_buffers_and_the_question_for_the_size(t):
     t.write("f")
     t(set_, "f", "user.value", b"0123456789")
@@ -102,7 +102,7 @@ def test_short_buffers_and_the_question_for_the_size(t):
     assert t(kernel.listxattr, "none", 0) == (0, [])
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_borders_of_names_and_values(t):
     t.write("f")
     longest = "user." + "n" * 250
@@ -129,7 +129,7 @@ def test_borders_of_names_and_values(t):
     t(names, "f")
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_long_list(t):
     t.write("f")
     expected = sorted(f"trusted.{number:04}.{'n' * 200}" for number in range(300))
@@ -143,7 +143,7 @@ def test_a_long_list(t):
         assert get("f", name) == name.encode()
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_trusted_attributes_are_hidden_from_ordinary_users(t):
     t(os.chmod, ".", 0o777)
     make_each_kind(t)
@@ -173,7 +173,7 @@ def test_trusted_attributes_are_hidden_from_ordinary_users(t):
     assert t(names, "file") == ["security.a", "trusted.a", "user.a"]
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_user_attributes_obey_the_mode(t):
     t(os.chmod, ".", 0o777)
     for path, mode in (("open", 0o666), ("readable", 0o644), ("closed", 0o600)):
@@ -201,7 +201,7 @@ def test_user_attributes_obey_the_mode(t):
     assert t(names, "sticky") == ["user.a"]
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_attributes_stay_with_the_file(t):
     t.write("f", b"content")
     t(os.link, "f", "g")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Set-id bits and capabilities of files on tmpfs: who keeps them by changing a file, and who does not."""
+"""Set-id bits and capabilities of files: who keeps them by changing a file, and who does not."""
 
 import mmap
 import os
@@ -11,7 +11,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel
 from harness.children import Child
-from harness.script import compare, like_the_kernels_tmpfs, like_the_kernels_tmpfs_in_each_mode
+from harness.script import compare, like_the_kernels_own, like_the_kernels_own_in_each_mode
 
 pytestmark = needs_root
 
@@ -103,7 +103,7 @@ def change_all(t):
 
 
 @pytest.mark.parametrize("who", [STRANGER, MEMBER, MEMBER_BY_GID, None], ids=["stranger", "member", "gid", "root"])
-def test_who_writes_keeps_the_bits_or_not(each_tmpfs, who):
+def test_who_writes_keeps_the_bits_or_not(each_own, who):
     def script(t):
         t.write("source", b"source")
         for change in CHANGES:
@@ -121,10 +121,10 @@ def test_who_writes_keeps_the_bits_or_not(each_tmpfs, who):
             else:
                 assert left == [0, 0, 0 if who == STRANGER else 0o2000, 0], change
 
-    compare(each_tmpfs.dir, each_tmpfs.oracle, script)
+    compare(each_own.dir, each_own.oracle, script)
 
 
-@like_the_kernels_tmpfs
+@like_the_kernels_own
 def test_a_new_owner_takes_the_bits(t):
     modes = (0o6777, 0o4666, 0o2666, 0o2676, 0o6644)
     changes = {"uid": (BOB, -1), "gid": (-1, BOB), "both": (BOB, BOB)}
@@ -157,7 +157,7 @@ def test_a_new_owner_takes_the_bits(t):
     assert bits("d") == 0o6000
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_a_capability_goes_with_any_change_of_the_bytes(t):
     """Also with one of root's."""
     name = "security.capability"
@@ -189,7 +189,7 @@ def test_a_capability_goes_with_any_change_of_the_bytes(t):
     t.note("directory", has("mkdir"))
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_bits_given_to_a_file_in_use_go_when_a_stranger_writes(t):
     t.write("f", b"0123456789")
     t(os.chmod, "f", 0o666)
@@ -222,7 +222,7 @@ def test_bits_given_to_a_file_in_use_go_when_a_stranger_writes(t):
     t.close(reader)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_bits_of_a_file_in_use_stay_when_nobody_writes(t):
     t.write("f", b"0123456789")
     reader = t.open("f")
@@ -241,7 +241,7 @@ def test_bits_of_a_file_in_use_stay_when_nobody_writes(t):
     assert t.read("f") == b"x123456789"
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_a_file_that_gets_bits_while_in_use_has_one_content(t):
     """Opened before, opened since, and mapped."""
     size = 3 * mmap.PAGESIZE
@@ -268,7 +268,7 @@ def test_a_file_that_gets_bits_while_in_use_has_one_content(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_a_file_that_gets_bits_while_only_mapped_has_one_content(t):
     t.write("f", b"." * (2 * mmap.PAGESIZE))
     fd = t.open("f", os.O_RDWR)
@@ -289,7 +289,7 @@ def test_a_file_that_gets_bits_while_only_mapped_has_one_content(t):
     early.close()
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_a_file_with_bits_is_mapped_as_any(t):
     t.write("f", b"." * 10_000)
     t(os.chmod, "f", 0o6755)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bytes of files on tmpfs, compared with the kernel's: copies, direct I/O, appending, maps, holes."""
+"""Bytes of files, compared with the kernel's own file system: copies, direct I/O, appending, maps, holes."""
 
 import contextlib
 import errno
@@ -19,9 +19,9 @@ from conftest import needs_root
 from harness import kernel
 from harness.children import Child
 from harness.script import (
-    like_the_kernels_tmpfs_in_each_mode,
-    like_the_kernels_tmpfs_in_each_mode_once,
-    like_the_kernels_tmpfs_once,
+    like_the_kernels_own_in_each_mode,
+    like_the_kernels_own_in_each_mode_once,
+    like_the_kernels_own_once,
 )
 
 pytestmark = needs_root
@@ -50,7 +50,7 @@ def copy(source, target, size, *offsets):
     return done
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_copies_within_a_file(t):
     t.write("f", pattern(100_000))
     fd = t.open("f", os.O_RDWR)
@@ -70,7 +70,7 @@ def test_copies_within_a_file(t):
     t.close(fd)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_copies_from_file_to_file(t):
     size = MIB + 333
     data = pattern(size)
@@ -108,7 +108,7 @@ def test_copies_from_file_to_file(t):
         t.close(fd)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_a_copy_has_what_was_written_last(t):
     """By a descriptor or by a map, and is seen by those who have the target open."""
     t.write("from", b"." * 4 * PAGE)
@@ -131,7 +131,7 @@ def test_a_copy_has_what_was_written_last(t):
     t.read("to")
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_copies_that_are_refused(t):
     t.write("f", b"content")
     t.write("g", b"content")
@@ -151,7 +151,7 @@ def test_copies_that_are_refused(t):
     t.stat("g")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_a_copy_changes_the_times_of_the_target(t):
     t.write("from", b"content")
     t.write("to", b"another")
@@ -214,7 +214,7 @@ def test_copies_between_two_mounts(limited):
 # --- Direct I/O -------------------------------------------------------------------------------
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_direct_io_and_cached_io_see_the_same(t):
     t.write("f", pattern(10 * PAGE))
     cached, direct = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR | os.O_DIRECT)
@@ -254,7 +254,7 @@ def test_direct_io_and_cached_io_see_the_same(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_direct_io_needs_no_alignment(t):
     t.write("f", pattern(3 * PAGE))
     direct = t.open("f", os.O_RDWR | os.O_DIRECT)
@@ -266,7 +266,7 @@ def test_direct_io_needs_no_alignment(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_a_descriptor_becomes_direct_and_back(t):
     t.write("f", b"start")
     fd = t.open("f", os.O_RDWR | os.O_APPEND)
@@ -287,9 +287,9 @@ def test_a_descriptor_becomes_direct_and_back(t):
 
 @pytest.mark.concurrent
 @pytest.mark.parametrize("how", [0, os.O_DIRECT], ids=["cached", "direct"])
-def test_appending_by_many_loses_nothing(each_tmpfs, how):
+def test_appending_by_many_loses_nothing(each_own, how):
     """Each with a descriptor of its own, or two with one; records of all sizes, whole and in order."""
-    path = each_tmpfs.path("log")
+    path = each_own.path("log")
     count = 60
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | how
     shared = os.open(path, flags)
@@ -320,7 +320,7 @@ def test_appending_by_many_loses_nothing(each_tmpfs, how):
     assert seen == {who: count for who in writers}
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_one_write_appends_or_is_in_sync(t):
     t.write("f", b"0123456789" * 1000)
     fd, appender = t.open("f", os.O_RDWR), t.open("f", os.O_RDWR | os.O_APPEND)
@@ -335,7 +335,7 @@ def test_one_write_appends_or_is_in_sync(t):
     assert t.read("f")[-25:] == b"appendedendappended again"
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_the_limit_of_a_process_on_sizes(t):
     t.write("source", b"x" * 100)
 
@@ -362,7 +362,7 @@ def test_the_limit_of_a_process_on_sizes(t):
         t.read(path)
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_bytes_go_through_a_pipe(t):
     """splice(2) moves the kernel's pages instead of bytes."""
     data = pattern(30_000)
@@ -382,7 +382,7 @@ def test_bytes_go_through_a_pipe(t):
     t.read("g")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_a_program_that_runs_is_not_written(t):
     shutil.copy("/bin/sleep", "sleep")
 
@@ -421,7 +421,7 @@ def end_of(function):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@like_the_kernels_tmpfs_in_each_mode
+@like_the_kernels_own_in_each_mode
 def test_maps_of_one_file_show_the_same(t):
     size = 5 * PAGE
     t.write("f", b"." * size)
@@ -450,9 +450,9 @@ def test_maps_of_one_file_show_the_same(t):
     t.read("f")
 
 
-def test_what_a_map_wrote_outlives_the_kernels_caches(each_tmpfs):
+def test_what_a_map_wrote_outlives_the_kernels_caches(each_own):
     """Without msync(2), and without a descriptor at the end."""
-    path = each_tmpfs.path("f")
+    path = each_own.path("f")
     data = pattern(50 * PAGE)
     with open(path, "wb") as file:
         file.truncate(len(data))
@@ -461,12 +461,12 @@ def test_what_a_map_wrote_outlives_the_kernels_caches(each_tmpfs):
     mapped[:] = data
     mapped.close()
     for _ in range(2):
-        kernel.drop_names(each_tmpfs.mount.mountpoint)
+        kernel.drop_names(each_own.mount.mountpoint)
         with open(path, "rb") as file:
             assert file.read() == data
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_maps_of_files_that_change_their_size(t):
     t.write("f", b"x" * 3 * PAGE)
     fd = t.open("f", os.O_RDWR)
@@ -494,7 +494,7 @@ def test_maps_of_files_that_change_their_size(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_maps_of_files_whose_name_is_gone(t):
     """Removed, and replaced by another that has a map as well."""
     t.write("f", b"old" + b"." * 2 * PAGE)
@@ -550,7 +550,7 @@ def pages(path):
     return -(-os.stat(path).st_blocks // 8)
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_blocks_of_sparse_files(t):
     """Past 4 GiB, too: what was never written costs nothing.  The count is right once the file is closed."""
 
@@ -579,7 +579,7 @@ def fallocate(fd, mode, off, size):
     kernel.fallocate(fd, mode, off, size)
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_fallocate(t):
     keep = kernel.FALLOC_FL_KEEP_SIZE
 
@@ -604,7 +604,7 @@ def test_fallocate(t):
     t(pages, "f")
 
 
-@like_the_kernels_tmpfs_once
+@like_the_kernels_own_once
 def test_fallocate_that_is_refused(t):
     t.write("f", b"content")
     fd, reader = t.open("f", os.O_RDWR), t.open("f")
@@ -625,7 +625,7 @@ def test_fallocate_that_is_refused(t):
     t.stat("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_holes_are_punched_under_those_who_have_the_file(t):
     t.write("f", b"x" * 6 * PAGE)
     fd, other = t.open("f", os.O_RDWR), t.open("f")
@@ -644,7 +644,7 @@ def test_holes_are_punched_under_those_who_have_the_file(t):
     t.read("f")
 
 
-@like_the_kernels_tmpfs_in_each_mode_once
+@like_the_kernels_own_in_each_mode_once
 def test_fallocate_changes_the_times(t):
     t.write("f", b"x" * 3 * PAGE)
     fd = t.open("f", os.O_RDWR)
