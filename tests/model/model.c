@@ -26,7 +26,8 @@ static const char usage[] = "usage: model [OPTION]... SEED STEPS A B\n"
 			    "  --verbose       print each operation\n"
 			    "  --thorough      after each step, look past what the kernel remembers of A\n"
 			    "  --blocks        compare whether a file has blocks\n"
-			    "  --no-seek-hole  leave out SEEK_HOLE and SEEK_DATA\n";
+			    "  --no-seek-hole  leave out SEEK_HOLE and SEEK_DATA\n"
+			    "  --outside DIR   A shows this directory: do some of the steps there\n";
 
 /* ------------------------------------------------------------------------ */
 /* Command line                                                              */
@@ -54,13 +55,10 @@ static void parse_operands(struct settings *settings, char **operands)
 static void parse(struct settings *settings, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{"until", required_argument, NULL, 'u'},
-		{"only", required_argument, NULL, 'o'},
-		{"verbose", no_argument, NULL, 'v'},
-		{"thorough", no_argument, NULL, 't'},
-		{"blocks", no_argument, NULL, 'b'},
-		{"no-seek-hole", no_argument, NULL, 's'},
-		{NULL, 0, NULL, 0},
+		{"until", required_argument, NULL, 'u'},   {"only", required_argument, NULL, 'o'},
+		{"verbose", no_argument, NULL, 'v'},       {"thorough", no_argument, NULL, 't'},
+		{"blocks", no_argument, NULL, 'b'},        {"no-seek-hole", no_argument, NULL, 's'},
+		{"outside", required_argument, NULL, 'd'}, {NULL, 0, NULL, 0},
 	};
 	uint64_t until = UINT64_MAX;
 	int option;
@@ -82,6 +80,9 @@ static void parse(struct settings *settings, int argc, char **argv)
 			break;
 		case 'b':
 			settings->compares_blocks = true;
+			break;
+		case 'd':
+			settings->source = optarg;
 			break;
 		case 's':
 			settings->seeks_holes = false;
@@ -153,6 +154,16 @@ static void open_root(struct model *model, enum side side)
 	model->dev[side] = st.st_dev;
 }
 
+static void open_source(struct model *model)
+{
+	model->source_root = -1;
+	if (!model->settings.source)
+		return;
+	model->source_root = open(model->settings.source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (model->source_root < 0)
+		broken(errno, "%s", model->settings.source);
+}
+
 static void model_init(struct model *model)
 {
 	size_t i;
@@ -163,6 +174,7 @@ static void model_init(struct model *model)
 	user_init();
 	open_root(model, A);
 	open_root(model, B);
+	open_source(model);
 	make_pattern(model);
 	umask(0);
 	model_probe(model);

@@ -3,6 +3,8 @@
  * model: does the same random operations on the file system under test (A) and on the kernel's
  * tmpfs (B), and compares everything that can be seen of both after each.
  *
+ * Where A shows another directory (--outside), some steps are done in that instead, and A must show it at once.
+ *
  * A step is chosen (model_choose, model_ops_*) from the seed, the step's number and what B looks
  * like, then done on A and on B (model_step), then both trees are looked at (model_tree and what
  * it calls).  The first difference is reported and ends the program (model_report).
@@ -30,6 +32,7 @@ struct settings {
 	uint64_t seed;
 	uint64_t steps;
 	const char *dir[SIDES];
+	const char *source; /* what A shows, where some steps change it, or NULL */
 	const char *only; /* a list of the steps to do, or NULL for all */
 	bool is_verbose;
 	bool is_thorough; /* look past the kernel's caches in each step */
@@ -65,6 +68,8 @@ struct model {
 	struct settings settings;
 	struct features features;
 	int root[SIDES];
+	int source_root; /* -1 without a source */
+	bool is_outside; /* the step under way changes the source itself, not by way of A */
 	dev_t dev[SIDES]; /* the file systems that the roots are on */
 	struct slot slots[SLOTS];
 	struct tree tree;

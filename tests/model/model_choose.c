@@ -188,7 +188,9 @@ void choose_dots(struct step *step, struct place *place)
 
 int place_fd(const struct model *model, const struct place *place, enum side side)
 {
-	return place->slot == NO_SLOT ? model->root[side] : model->slots[place->slot].fd[side];
+	if (place->slot != NO_SLOT)
+		return model->slots[place->slot].fd[side];
+	return side == A && model->is_outside ? model->source_root : model->root[side];
 }
 
 const char *place_path(const struct model *model, const struct place *place, enum side side)

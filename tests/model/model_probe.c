@@ -261,6 +261,8 @@ static void refuse_devices(const struct model *model)
 	struct statvfs st;
 	enum side side;
 
+	if (model->source_root >= 0 && (fstatvfs(model->source_root, &st) < 0 || !(st.f_flag & ST_NODEV)))
+		broken(0, "%s is to be mounted with nodev", model->settings.source);
 	for (side = A; side < SIDES; side++) {
 		if (fstatvfs(model->root[side], &st) < 0)
 			broken(errno, "%s", model->settings.dir[side]);

@@ -71,6 +71,7 @@ static const struct operation *choose_operation(const struct model *model, struc
 	do {
 		operation = operation_at(random_below(&step->random, total_weight()));
 		step->text[0] = '\0';
+		step->slot = step->slot2 = step->from.slot = step->to.slot = NO_SLOT;
 		chosen = operation->choose(model, step);
 	} while (!chosen);
 	return operation;
@@ -108,6 +109,13 @@ static void compare_results(const struct model *model, const struct result resul
 	differ(model, "byte %zu of what was read is %#x on A, %#x on B", i, result[A].bytes[i], result[B].bytes[i]);
 }
 
+/* Only what paths lead to can be reached there: what is open is open by way of A. */
+static bool choose_outside(const struct model *model, struct step *step)
+{
+	return model->source_root >= 0 && random_one_in(&step->random, 3) && step->slot == NO_SLOT &&
+	       step->slot2 == NO_SLOT && step->from.slot == NO_SLOT && step->to.slot == NO_SLOT;
+}
+
 void step_do(struct model *model)
 {
 	static struct result result[SIDES];
@@ -120,6 +128,9 @@ void step_do(struct model *model)
 	operation = choose_operation(model, &step);
 	if (step.user->name)
 		step_say(&step, " as %s", step.user->name);
+	model->is_outside = choose_outside(model, &step);
+	if (model->is_outside)
+		step_say(&step, " in the source");
 	report_step(model, step.text);
 	tree_begin_step(&model->tree);
 	for (side = A; side < SIDES; side++) {
@@ -127,5 +138,6 @@ void step_do(struct model *model)
 		operation->run(model, &step, side, &result[side]);
 		user_leave(step.user);
 	}
+	model->is_outside = false;
 	compare_results(model, result);
 }

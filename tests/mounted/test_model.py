@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """
-tmpfs does what the kernel's tmpfs does: random operations on both, compared after each (model.h).
+tmpfs, and passthroughfs over the kernel's tmpfs, do what the kernel's tmpfs does: random operations on both, compared
+after each (model.h).
 
 Each run has a seed of its own, which a failure names.  From the environment: LLFUSE_MODEL_STEPS (how many steps all
 runs make together) and LLFUSE_MODEL_SEED (one seed for all of them).
@@ -12,31 +13,49 @@ import subprocess
 
 import pytest
 
-from conftest import TMPFS, TMPFS_EXACT, needs_root
+from conftest import SPREAD, TMPFS, TMPFS_EXACT, cases, needs_root, transport_named
 from harness import kernel, mounts
 
 STEPS = 100_000
 # At least so many steps are made in a second, on a slow machine.
 STEPS_PER_S = 150
 START_S = 60
-TRANSPORTS = 2
 # Looking past the kernel's caches each time is slow.
 THOROUGH_PART = 20
 
 
-SUBJECTS = [*TMPFS, TMPFS_EXACT]
+class Run:
+    """A case, and how it is looked at."""
+
+    def __init__(self, case, look):
+        self.case = case
+        self.look = look
+
+    def __repr__(self):
+        return f"{self.look}-{self.case}"
+
+
+RUNS = [Run(case, look) for case in (*cases((*TMPFS, TMPFS_EXACT), mounts.MANY), *SPREAD) for look in ("usual", "thorough")]
+RUNS += [Run(case, "outside") for case in SPREAD]
 ALL_STEPS = int(os.environ.get("LLFUSE_MODEL_STEPS") or (STEPS // 10 if mounts.is_sanitized() else STEPS))
-RUN_STEPS = -(-ALL_STEPS // (TRANSPORTS * len(SUBJECTS)))
+RUN_STEPS = -(-ALL_STEPS // sum(run.look != "thorough" for run in RUNS))
 
 
 @pytest.fixture
-def oracle(place):
-    """A kernel tmpfs of its own."""
-    path = os.path.join(place, "oracle")
-    os.mkdir(path)
-    kernel.mount("oracle", path, "tmpfs", kernel.MS_NODEV | kernel.MS_NOSUID, "mode=755")
-    yield path
-    kernel.umount(path, kernel.MNT_DETACH)
+def new_tmpfs(place):
+    """new_tmpfs("oracle"): a kernel tmpfs of its own."""
+    paths = []
+
+    def start(name):
+        path = os.path.join(place, name)
+        os.mkdir(path)
+        kernel.mount(name, path, "tmpfs", kernel.MS_NODEV | kernel.MS_NOSUID, "mode=755")
+        paths.append(path)
+        return path
+
+    yield start
+    for path in paths:
+        kernel.umount(path, kernel.MNT_DETACH)
 
 
 def run_model(mountpoint, oracle, steps, *options):
@@ -53,13 +72,20 @@ def run_model(mountpoint, oracle, steps, *options):
 
 @needs_root
 @pytest.mark.limit(START_S + RUN_STEPS / STEPS_PER_S)
-@pytest.mark.parametrize("subject", SUBJECTS, ids=repr)
-@pytest.mark.parametrize("look", ["usual", "thorough"])
-def test_model(new_mount, many, subject, look, oracle):
+@pytest.mark.parametrize("run", RUNS, ids=repr)
+def test_model(new_mount, uring_switch, run, new_tmpfs):
+    subject = run.case.subject
     if subject.why_not():
         pytest.skip(subject.why_not())
-    mount = new_mount(subject.program, *many.options, *subject.options, "-o", "allow_other,nodev,nosuid")
-    if look == "thorough":
-        run_model(mount.mountpoint, oracle, RUN_STEPS // THOROUGH_PART, "--thorough")
+    options = [*transport_named(run.case.transport, uring_switch).options, *subject.options]
+    source = new_tmpfs("source") if subject.program == "passthroughfs" else None
+    if source:
+        # Nobody tells the kernel of what others change before the next look.
+        options += ["-o", "cache=never" if run.look == "outside" else "cache=auto"]
+    mount = new_mount(subject.program, *options, "-o", "allow_other,nodev,nosuid", source=source)
+    if run.look == "thorough":
+        run_model(mount.mountpoint, new_tmpfs("oracle"), RUN_STEPS // THOROUGH_PART, "--thorough")
+    elif run.look == "outside":
+        run_model(mount.mountpoint, new_tmpfs("oracle"), RUN_STEPS, "--outside", source)
     else:
-        run_model(mount.mountpoint, oracle, RUN_STEPS)
+        run_model(mount.mountpoint, new_tmpfs("oracle"), RUN_STEPS)

@@ -2,7 +2,9 @@
 """passthroughfs and its source: what is shared, what shows up, and what the daemon never follows."""
 
 import os
+import re
 import resource
+import signal
 import socket
 import stat
 import time
@@ -12,6 +14,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel, mounts
 from harness.children import Child, as_user, in_child
+from test_bad_input import assert_refused, run
 
 
 FIELDS = ("mode", "ino", "nlink", "uid", "gid", "size", "blocks", "blksize", "rdev", "mtime_ns", "atime_ns", "ctime_ns")
@@ -474,3 +477,48 @@ def test_opens_in_different_modes_at_the_same_time(both, first, second):
         assert get(f"{there}/f") == b"W123456789W"
     else:
         assert get(f"{there}/f") == b"W123456789"
+
+
+# --- Who moves the bytes ----------------------------------------------------------------------
+
+
+def moved_by(new_mount, *options):
+    """What the log says of a mount with @options, after some use."""
+    mount = new_mount("passthroughfs", "--debug", *options)
+    told = mount.wait_logged(r"data: (\w+)")[1]
+    data = os.urandom(300_000)
+    with open(os.path.join(mount.mountpoint, "f"), "wb") as file:
+        file.write(data)
+    with open(os.path.join(mount.mountpoint, "f"), "rb") as file:
+        assert file.read() == data
+    mount.send_signal(signal.SIGUSR1)
+    mount.wait_logged("stats: end")
+    asked = re.findall(r"stats: write count=([1-9]\d*)", mount.stderr())
+    assert bool(asked) == (told == "daemon")
+    return told
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "data=auto"], ["-o", "data=kernel"]], ids=["unasked", "auto", "kernel"])
+def test_with_privilege_the_kernel_moves_the_bytes(new_mount, options):
+    if not mounts.can_passthrough():
+        pytest.skip("needs root and passthrough")
+    assert moved_by(new_mount, *options) == "kernel"
+
+
+def test_the_program_moves_the_bytes_if_it_is_told_to(new_mount):
+    assert moved_by(new_mount, "-o", "data=daemon") == "daemon"
+
+
+@needs_root
+def test_bytes_that_only_the_kernel_is_to_move_need_the_capability(place):
+    def before():
+        kernel.drop_capability_for_good(kernel.CAP_SYS_ADMIN)
+        mounts.before_exec()
+
+    refused = run("passthroughfs", "-o", "data=kernel", place, place, preexec_fn=before)
+    assert_refused("passthroughfs", refused, 1, "data=kernel", "CAP_SYS_ADMIN")
+
+
+@pytest.mark.parametrize("value", ["", "heap", "Kernel"])
+def test_nobody_else_moves_the_bytes(place, value):
+    assert_refused("passthroughfs", run("passthroughfs", "-o", f"data={value}", place, place), 2, "data=")
