@@ -138,12 +138,27 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	return ops_change(req, what.fd, file->kill_suidgid, write_bytes, &what);
 }
 
+static bool may_be_mapped_to_write(const struct llfuse_file *file)
+{
+	return is_kernel_plane && (fcntl(file_fd(file), F_GETFL) & O_ACCMODE) == O_RDWR;
+}
+
+/* Stores to a mapping of the source's file reach nobody but the source: the kernel is to ask, now that the writer has
+ * closed the file. */
+static void forget_attributes(struct llfuse_request *req, uint64_t ino)
+{
+	struct llfuse_session *session = llfuse_request_session(req);
+
+	if (session)
+		(void)llfuse_notify_inval_inode(session, ino, -1, 0); /* it may have gone */
+}
+
 int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
 	int copy = dup(file_fd(file));
 
-	(void)req;
-	(void)ino;
+	if (may_be_mapped_to_write(file))
+		forget_attributes(req, ino);
 	/* Closing a copy is what tells of errors that the source kept back.  That there is no
 	 * descriptor for one says nothing about the data. */
 	return copy >= 0 && close(copy) < 0 ? -errno : 0;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """passthroughfs and its source: what is shared, what shows up, and what the daemon never follows."""
 
+import mmap
 import os
 import re
 import resource
@@ -477,6 +478,20 @@ def test_opens_in_different_modes_at_the_same_time(both, first, second):
         assert get(f"{there}/f") == b"W123456789W"
     else:
         assert get(f"{there}/f") == b"W123456789"
+
+
+def test_what_a_map_stored_shows_when_the_file_is_closed(passthroughfs):
+    path, size = passthroughfs.path("f"), 1 << 20
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, size)
+    with mmap.mmap(fd, size) as view:
+        assert os.stat(path).st_blocks == 0
+        view[:] = b"x" * size
+        os.fsync(fd)
+        os.close(fd)
+        there = os.stat(os.path.join(passthroughfs.source, "f"))
+        assert (os.stat(path).st_blocks, os.stat(path).st_mtime_ns) == (there.st_blocks, there.st_mtime_ns)
+        assert there.st_blocks >= size // 512
 
 
 # --- Who moves the bytes ----------------------------------------------------------------------
