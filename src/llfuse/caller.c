@@ -38,17 +38,50 @@ bool llfuse_in_group(const struct llfuse_request *req, gid_t gid)
 	return is_in;
 }
 
+static size_t read_user_map(const char *path, char *map, size_t size)
+{
+	FILE *file = ll_proc_fopen(path);
+	size_t n;
+
+	if (!file)
+		return 0;
+	n = fread(map, 1, size, file);
+	fclose(file);
+	return n;
+}
+
+/* For who gave up CAP_SYS_PTRACE.  What users are there, as we see them: a namespace of the same has been made by who may
+ * be all of them, and is taken for ours. */
+static bool has_our_users(pid_t pid)
+{
+	char path[40], theirs[512], ours[512];
+	size_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/uid_map", pid);
+	n = read_user_map(path, theirs, sizeof(theirs));
+	return n && n < sizeof(theirs) && n == read_user_map("/proc/self/uid_map", ours, sizeof(ours)) &&
+	       !memcmp(theirs, ours, n);
+}
+
+static bool stat_proc(const char *path, struct stat *st)
+{
+	int dir_fd = ll_proc_at(&path);
+
+	return fstatat(dir_fd, path, st, 0) == 0;
+}
+
 /* Where it is in user namespaces decides what a capability is worth. */
 static bool is_in_our_user_namespace(pid_t pid)
 {
-	const char *our_path = "/proc/self/ns/user", *their_path;
 	struct stat theirs, ours;
 	char path[40];
 
+	if (!stat_proc("/proc/self/ns/user", &ours))
+		return false;
 	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
-	their_path = path;
-	return fstatat(ll_proc_at(&their_path), their_path, &theirs, 0) == 0 &&
-	       fstatat(ll_proc_at(&our_path), our_path, &ours, 0) == 0 && theirs.st_ino == ours.st_ino;
+	if (stat_proc(path, &theirs))
+		return theirs.st_ino == ours.st_ino;
+	return errno == EACCES && has_our_users(pid);
 }
 
 /* The effective capabilities.  Returns false if they cannot be read. */

@@ -108,86 +108,41 @@ static ssize_t path_of(int fd, char path[PATH_MAX])
 	return n < 0 ? -errno : n == PATH_MAX ? -ENAMETOOLONG : n;
 }
 
-/* Whether the kernel would go upwards from here: not where a mount shows a part of a file system, and the directory has
- * been moved out of that part. */
-static bool leads_upwards(int dir_fd)
-{
-	struct statx above;
-
-	return statx(dir_fd, "..", AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0, &above) == 0 || errno != ENOENT;
-}
-
-/* A path tells where a directory is now, if that is the mount of the root: others may have been detached, and the
- * path of what was moved out of its mount is anything that its owner likes. */
-int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount)
-{
-	char root[PATH_MAX];
-	char dir[PATH_MAX];
-	ssize_t n_root;
-	ssize_t n_dir;
-
-	if (!is_on_root_mount)
-		return check_by_steps(root_fd, dir_fd);
-	if (!leads_upwards(dir_fd))
-		return -ESTALE;
-	n_root = path_of(root_fd, root);
-	if (n_root == 1) /* all that we see */
-		return 0;
-	n_dir = path_of(dir_fd, dir);
-	if (n_root == -ENAMETOOLONG || n_dir == -ENAMETOOLONG)
-		return check_by_steps(root_fd, dir_fd);
-	if (n_root < 0 || n_dir < 0)
-		return (int)(n_root < 0 ? n_root : n_dir);
-	return n_dir > n_root && dir[n_root] == '/' && memcmp(root, dir, (size_t)n_root) == 0 ? 0 : -ESTALE;
-}
-
-/* The part of @path behind that of the root, or NULL. */
-static const char *path_behind(const char *root, ssize_t n_root, const char *path)
-{
-	if (n_root == 1)
-		return path + 1;
-	return strncmp(path, root, (size_t)n_root) == 0 && path[n_root] == '/' ? path + n_root + 1 : NULL;
-}
-
-/* Whether the path of the file leads to it from the root: 1, 0, or -errno. */
-static int is_where_its_path_leads(int root_fd, int fd, const struct statx *stx, bool names_are_known)
+/* Where the path of @fd says that it is: 1 below the root, 0 not, or -errno.  The path of what has been moved out of its
+ * mount, and of what the kernel knows no name of, is "/": @of_unknown is the answer then. */
+static int is_below_by_path(int root_fd, int fd, int of_unknown)
 {
 	char root[PATH_MAX];
 	char path[PATH_MAX];
-	struct statx found;
-	const char *behind;
 	ssize_t n_root = path_of(root_fd, root);
 	ssize_t n = path_of(fd, path);
-	scoped_fd again = -1;
 
 	if (n_root < 0 || n < 0)
 		return (int)(n < 0 ? n : n_root);
-	path[n] = '\0';
-	if (n == 1) /* found by its handle, and its name not seen; or moved out of the mount */
-		return !names_are_known;
-	behind = path_behind(root, n_root, path);
-	if (!behind)
-		return 0;
-	again = open_at(root_fd, behind, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0, stay_beneath);
-	if (again < 0)
-		return again;
-	return statx(again, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &found) == 0 && is_same(&found, stx);
+	if (n == 1)
+		return of_unknown;
+	if (n_root == 1) /* all that we see */
+		return 1;
+	return n > n_root && path[n_root] == '/' && memcmp(root, path, (size_t)n_root) == 0;
+}
+
+/* A path does for the mount of the root: others may have been detached. */
+int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount)
+{
+	int is_below = is_on_root_mount ? is_below_by_path(root_fd, dir_fd, 0) : -ENAMETOOLONG;
+
+	if (is_below == -ENAMETOOLONG)
+		return check_by_steps(root_fd, dir_fd);
+	return is_below < 0 ? is_below : is_below ? 0 : -ESTALE;
 }
 
 int beneath_check_file(int root_fd, int fd, bool names_are_known)
 {
-	struct statx stx;
-	int is_there = 0;
+	int is_below = is_below_by_path(root_fd, fd, !names_are_known);
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &stx) < 0)
-		return -errno;
-	/* While others rename it, or what is above it, its path may be the old one when it is followed. */
-	for (int tries = 0; tries < OPEN_TRIES && is_there != 1; tries++) {
-		is_there = is_where_its_path_leads(root_fd, fd, &stx, names_are_known);
-		if (is_there == -ENAMETOOLONG || is_there == -EACCES)
-			return 0; /* too deep for a path, or we are nobody who could tell */
-	}
-	return is_there == 1 ? 0 : -ESTALE;
+	if (is_below == -ENAMETOOLONG) /* too deep for a path */
+		return 0;
+	return is_below < 0 ? is_below : is_below ? 0 : -ESTALE;
 }
 
 int beneath_create_at(int dir_fd, const char *name, int flags, mode_t mode)

@@ -148,11 +148,13 @@ def test_an_inode_number_used_again_is_another_file(both):
     here, there = both
     for _ in range(20):
         put(f"{there}/f", b"a file")
+        wait_until(lambda: os.path.exists(f"{here}/f"))
         number = os.stat(f"{here}/f").st_ino
         os.unlink(f"{there}/f")
         os.mkdir(f"{there}/d")
         put(f"{there}/d/inside")
         again = os.stat(f"{there}/d").st_ino == number
+        wait_until(lambda: os.path.exists(f"{here}/d"))
         assert stat.S_ISDIR(os.stat(f"{here}/d").st_mode)
         assert os.listdir(f"{here}/d") == ["inside"]
         os.unlink(f"{there}/d/inside")
