@@ -18,6 +18,7 @@ struct options {
 	char *cache;
 	char *data;
 	char *sandbox;
+	bool one_file_system;
 };
 
 static const struct llfuse_option options[] = {
@@ -25,6 +26,8 @@ static const struct llfuse_option options[] = {
 	 "auto (until others change the source), always, never"},
 	{"data", LLFUSE_OPTION_STRING, offsetof(struct options, data), "PLANE",
 	 "who reads and writes files: kernel, daemon, or auto (kernel, if it may)"},
+	{"one_file_system", LLFUSE_OPTION_FLAG, offsetof(struct options, one_file_system), NULL,
+	 "do not show what is mounted in SOURCE"},
 	{"--sandbox", LLFUSE_OPTION_STRING, offsetof(struct options, sandbox), "LEVEL",
 	 "full, namespace or none (default: full for root, else none)"},
 	{.name = NULL},
@@ -131,7 +134,8 @@ static int open_source(const char *path, const struct settings *settings, struct
 	const char *step;
 	int err;
 
-	err = sandbox_prepare(&sandbox, settings->sandbox, path, settings->source.mountpoint, &step);
+	err = sandbox_prepare(&sandbox, settings->sandbox, path, settings->source.one_file_system,
+			      settings->source.mountpoint, &step);
 	if (err && step)
 		return complain_of_sandbox(err, step);
 	copy = fd_name(sandbox.root_fd);
@@ -168,7 +172,9 @@ static int run(struct llfuse_command *command, const struct settings *settings)
 static int settle_and_run(struct llfuse_command *command, const struct options *chosen)
 {
 	struct settings settings = {
-		.source = {.mountpoint = command->config.mountpoint, .cache = SOURCE_CACHE_AUTO},
+		.source = {.mountpoint = command->config.mountpoint,
+			   .cache = SOURCE_CACHE_AUTO,
+			   .one_file_system = chosen->one_file_system},
 		.sandbox = SANDBOX_AUTO,
 	};
 	int status;

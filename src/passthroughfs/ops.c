@@ -34,10 +34,15 @@ double ops_timeout_s(const struct source *source, const struct hold *hold)
 	}
 }
 
-int ops_attr(const struct source *source, const struct hold *hold, struct llfuse_entry *entry)
+int ops_attr(struct source *source, const struct hold *hold, struct llfuse_entry *entry)
 {
+	int err;
+
 	entry->attr_timeout_s = ops_timeout_s(source, hold);
-	return attr_get(hold->fd, &entry->attr);
+	err = attr_get(hold->fd, &entry->attr);
+	if (!err)
+		entry->attr.st_ino = source_shown_ino(source, entry->attr.st_dev, entry->attr.st_ino);
+	return err;
 }
 
 struct ops_look ops_look(struct source *source, const struct hold *dir)
@@ -64,6 +69,7 @@ int ops_entry(const struct ops_look *look, const char *name, int fd, const struc
 		.attr_timeout_s = look->serial == watch_serial(source_watch(look->source)) ? timeout_s : 0,
 	};
 	attr_from_statx(stx, &entry->attr);
+	entry->attr.st_ino = source_shown_ino(look->source, entry->attr.st_dev, entry->attr.st_ino);
 	return 0;
 }
 

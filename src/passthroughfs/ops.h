@@ -43,7 +43,7 @@ bool ops_kernel_moves_bytes(void);
 double ops_timeout_s(const struct source *source, const struct hold *hold);
 
 /** Fills @entry with what @hold stands for, without a lookup. */
-int ops_attr(const struct source *source, const struct hold *hold, struct llfuse_entry *entry);
+int ops_attr(struct source *source, const struct hold *hold, struct llfuse_entry *entry);
 
 /**
  * What is looked at between ops_look() and ops_entry().  The kernel can be told that attributes have changed only once it

@@ -4,6 +4,7 @@
  */
 #include "ops.h"
 
+#include "attr.h"
 #include "dir_stream.h"
 #include "fd.h"
 
@@ -70,6 +71,7 @@ struct listing {
 	struct source *source;
 	uint64_t ino; /* of the directory */
 	struct hold hold; /* of the directory */
+	struct stat self; /* the directory */
 	struct llfuse_dir *dir;
 };
 
@@ -81,11 +83,9 @@ static bool is_dot(const char *name)
 /* What is above the root is nobody's business: ".." there is the root, as in any mount. */
 static uint64_t shown_ino(const struct listing *listing, const struct dir_item *item)
 {
-	struct stat attr;
-
-	if (listing->ino == INODE_ROOT && strcmp(item->name, "..") == 0 && fstat(listing->hold.fd, &attr) == 0)
-		return attr.st_ino;
-	return item->ino;
+	if (listing->ino == INODE_ROOT && strcmp(item->name, "..") == 0)
+		return listing->self.st_ino;
+	return source_shown_ino(listing->source, listing->self.st_dev, item->ino);
 }
 
 /* Fills @entry with as much as is wanted and can be had, and counts a lookup if its ino is not 0. */
@@ -137,8 +137,12 @@ int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	int err;
 
 	err = inode_hold(source_inodes(listing.source), ino, &listing.hold);
-	if (err)
+	if (!err)
+		err = attr_get(listing.hold.fd, &listing.self);
+	if (err) {
+		hold_drop(&listing.hold);
 		return err;
+	}
 	stream = stream_of(file);
 	dir_stream_lock(stream);
 	err = dir_stream_seek(stream, off);

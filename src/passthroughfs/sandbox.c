@@ -58,17 +58,18 @@ static bool is_root_with_sys_admin(void)
 /* --- Before the mount ----------------------------------------------------------------------- */
 
 /*
- * The mounts of @source, as they are and, where they are shared with others, as they will be:
+ * The mounts of @source, or the one that it is on, as they are and, where they are shared with others, as they will be:
  * what is mounted there later comes, what is unmounted goes, and nothing of ours gets out.
  * A device in the source is never opened through it.
  */
-static int copy_mounts(const char *source)
+static int copy_mounts(const char *source, bool one_file_system)
 {
 	struct mount_attr attr = {
 		.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
 		.propagation = MS_SLAVE,
 	};
-	scoped_fd copy = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	unsigned recursive = one_file_system ? 0 : AT_RECURSIVE;
+	scoped_fd copy = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
 
 	if (copy < 0 || mount_setattr(copy, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0)
 		return -errno;
@@ -102,8 +103,8 @@ static int find_beneath(int root_fd, const char *source, const char *mountpoint)
 	return (int)fd;
 }
 
-int sandbox_prepare(struct sandbox *sandbox, enum sandbox_level level, const char *source, const char *mountpoint,
-		    const char **step)
+int sandbox_prepare(struct sandbox *sandbox, enum sandbox_level level, const char *source, bool one_file_system,
+		    const char *mountpoint, const char **step)
 {
 	*sandbox = (struct sandbox){.level = level, .root_fd = -1, .covered_fd = -1, .proc_fd = -1};
 	*step = NULL;
@@ -118,7 +119,7 @@ int sandbox_prepare(struct sandbox *sandbox, enum sandbox_level level, const cha
 	}
 	if (access(source, F_OK) < 0)
 		return -errno;
-	sandbox->root_fd = copy_mounts(source);
+	sandbox->root_fd = copy_mounts(source, one_file_system);
 	if (sandbox->root_fd < 0) {
 		*step = "cannot copy the mounts of the source";
 		return sandbox->root_fd;

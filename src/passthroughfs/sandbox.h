@@ -41,12 +41,12 @@ bool sandbox_level_parse(const char *name, enum sandbox_level *level);
 const char *sandbox_level_name(enum sandbox_level level);
 
 /**
- * Before the mount: copies the mounts of the directory @source, which is to be opened by
- * way of root_fd.
+ * Before the mount: copies the mounts of the directory @source, if not @one_file_system those in it too; it is to be
+ * opened by way of root_fd.
  * Returns 0 or -errno; @step is then what failed, NULL if it was @source.
  */
-int sandbox_prepare(struct sandbox *sandbox, enum sandbox_level level, const char *source, const char *mountpoint,
-		    const char **step);
+int sandbox_prepare(struct sandbox *sandbox, enum sandbox_level level, const char *source, bool one_file_system,
+		    const char *mountpoint, const char **step);
 
 /**
  * Once mounted, and while there is one thread.  From here "/" is the source, nothing else can be reached by

@@ -13,6 +13,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,12 @@ struct source {
 	int root_fd;
 	struct inode_table *inodes;
 	enum source_cache cache;
+	bool one_file_system;
+	/* Devices but the root's, in the order in which they were met. */
+	pthread_mutex_t devices_lock;
+	dev_t *devices; /* guarded by devices_lock */
+	size_t n_devices; /* the same */
+	dev_t root_device;
 	struct watch *watch;
 	int watch_err;
 	void *attached;
@@ -75,6 +82,7 @@ static void set_secret(struct inode_table *inodes)
 static int open_inodes(struct source *source)
 {
 	struct hold root = HOLD_NONE;
+	struct stat st;
 	int err;
 
 	if (source->cache == SOURCE_CACHE_AUTO)
@@ -83,6 +91,9 @@ static int open_inodes(struct source *source)
 	if (err)
 		return err;
 	set_secret(source->inodes);
+	if (fstat(source->root_fd, &st) < 0)
+		return -errno;
+	source->root_device = st.st_dev;
 	err = inode_hold(source->inodes, INODE_ROOT, &root);
 	if (err)
 		return err;
@@ -105,6 +116,8 @@ int source_open(const char *path, const struct source_options *options, struct s
 		return -ENOMEM;
 	made->root_fd = take_fd(&root_fd);
 	made->cache = options->cache;
+	made->one_file_system = options->one_file_system;
+	(void)pthread_mutex_init(&made->devices_lock, NULL); /* without attributes it cannot fail */
 	made->covered_fd = open(options->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	made->mountpoint = realpath(options->mountpoint, NULL);
 	err = open_inodes(made);
@@ -122,6 +135,8 @@ void source_close(struct source *source)
 		return;
 	inode_table_free(source->inodes);
 	watch_free(source->watch);
+	(void)pthread_mutex_destroy(&source->devices_lock);
+	free(source->devices);
 	fd_close(&source->covered_fd);
 	fd_close(&source->root_fd);
 	free(source->mountpoint);
@@ -167,6 +182,35 @@ struct watch *source_watch(const struct source *source)
 int source_watch_error(const struct source *source)
 {
 	return source->watch_err;
+}
+
+/* Without memory for it, it is the last one's. */
+static size_t device_index_locked(struct source *source, dev_t dev)
+{
+	dev_t *grown;
+
+	for (size_t i = 0; i < source->n_devices; i++) {
+		if (source->devices[i] == dev)
+			return i;
+	}
+	grown = reallocarray(source->devices, source->n_devices + 1, sizeof(*grown));
+	if (grown) {
+		source->devices = grown;
+		source->devices[source->n_devices] = dev;
+	}
+	return grown ? source->n_devices++ : source->n_devices;
+}
+
+uint64_t source_shown_ino(struct source *source, dev_t dev, uint64_t ino)
+{
+	size_t index;
+
+	if (dev == source->root_device)
+		return ino;
+	pthread_mutex_lock(&source->devices_lock);
+	index = device_index_locked(source, dev);
+	pthread_mutex_unlock(&source->devices_lock);
+	return ino ^ (uint64_t)(index + 1) << 48;
 }
 
 void source_attach(struct source *source, void *own)
@@ -223,7 +267,7 @@ int source_child(const struct source *source, int dir_fd, const char *name, int 
 	scoped_fd child = beneath_open_at(dir_fd, name, false);
 
 	*over_mount = child == -EXDEV;
-	if (*over_mount)
+	if (*over_mount && !source->one_file_system)
 		child = open_mounted(source, dir_fd, name);
 	if (child < 0)
 		return child;

@@ -24,6 +24,7 @@ struct source_options {
 	/** The directory where it is to be shown; what cannot be looked at is left for the mount to complain about. */
 	const char *mountpoint;
 	enum source_cache cache;
+	bool one_file_system; /* what is mounted in it is not shown */
 };
 
 /**
@@ -52,6 +53,10 @@ struct watch *source_watch(const struct source *source);
 /** 0, or -errno: why the source is not watched. */
 int source_watch_error(const struct source *source);
 
+/** The inode number to show for @ino on the device @dev (st_dev): the root's file system has its own, and those of others
+ * differ from these, as far as none is above 2^48.  Any thread. */
+uint64_t source_shown_ino(struct source *source, dev_t dev, uint64_t ino);
+
 /** Something of the handlers' own, from before there are requests. */
 void source_attach(struct source *source, void *own);
 void *source_attached(const struct source *source);
@@ -59,7 +64,7 @@ void *source_attached(const struct source *source);
 /**
  * Opens @name in the directory @dir_fd with O_PATH and asks for its attributes.
  * @over_mount: something is mounted there, so that the name alone does not lead to it.
- * Returns 0, -ELOOP if it is our own mount somewhere else than at the mount point,
+ * Returns 0, -EXDEV if something is mounted there that is not to be shown, -ELOOP if it is our own mount somewhere else than at the mount point,
  * or -errno.
  */
 int source_child(const struct source *source, int dir_fd, const char *name, int *fd, struct statx *stx,

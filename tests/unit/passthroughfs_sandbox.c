@@ -74,7 +74,7 @@ static void no_sandbox_prepares_nothing(void **state)
 	const char *step;
 
 	(void)state;
-	assert_int_equal(sandbox_prepare(&sandbox, SANDBOX_NONE, "/nonexistent", "/nonexistent", &step), 0);
+	assert_int_equal(sandbox_prepare(&sandbox, SANDBOX_NONE, "/nonexistent", false, "/nonexistent", &step), 0);
 	assert_int_equal(sandbox.level, SANDBOX_NONE);
 	assert_int_equal(sandbox.root_fd, -1);
 	assert_int_equal(sandbox.covered_fd, -1);
