@@ -67,10 +67,10 @@ bool attr_has_setid(int fd)
 {
 	struct stat attr;
 
-	return attr_get(fd, &attr) == 0 && S_ISREG(attr.st_mode) && (attr.st_mode & (S_ISUID | S_ISGID));
+	return attr_get(fd, &attr) == 0 && !S_ISDIR(attr.st_mode) && (attr.st_mode & (S_ISUID | S_ISGID));
 }
 
-int attr_drop_suidgid(int fd)
+int attr_drop_suidgid(int fd, bool in_group)
 {
 	struct stat attr;
 	mode_t drop;
@@ -80,7 +80,7 @@ int attr_drop_suidgid(int fd)
 	if (err || !S_ISREG(attr.st_mode))
 		return err;
 	drop = attr.st_mode & S_ISUID;
-	if (attr.st_mode & S_IXGRP)
+	if ((attr.st_mode & S_IXGRP) || !in_group)
 		drop |= attr.st_mode & S_ISGID;
 	if (!drop)
 		return 0;

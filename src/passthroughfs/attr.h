@@ -31,10 +31,10 @@ int attr_set_size(int fd, off_t size);
 bool attr_has_setid(int fd);
 
 /**
- * Takes the setuid bit, and the setgid bit where it means setgid, from a regular
- * file that is about to change.  The kernel does so by itself for a writer without
+ * Takes the setuid bit, and the setgid bit where it means setgid or the one who changes it is not @in_group,
+ * the group of the file, from a regular file that is about to change.  The kernel does so by itself for a writer without
  * privileges, but we are not the writer.
  */
-int attr_drop_suidgid(int fd);
+int attr_drop_suidgid(int fd, bool in_group);
 
 #endif

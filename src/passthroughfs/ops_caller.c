@@ -74,6 +74,13 @@ bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd)
 	return attr_has_setid(fd) && !llfuse_has_capability(req, CAP_FSETID);
 }
 
+static bool is_in_group_of(const struct llfuse_request *req, int fd)
+{
+	struct stat attr;
+
+	return attr_get(fd, &attr) == 0 && llfuse_in_group(req, attr.st_gid);
+}
+
 int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
 {
 	int result;
@@ -86,6 +93,6 @@ int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(
 		if (result != -EPERM && result != -EACCES)
 			return result;
 	}
-	result = attr_drop_suidgid(fd);
+	result = attr_drop_suidgid(fd, is_in_group_of(req, fd));
 	return result ? result : act(what);
 }

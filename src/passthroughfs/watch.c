@@ -89,14 +89,23 @@ bool watch_moves(const struct watch *watch, unsigned *moves)
 	return true;
 }
 
+/* Events are not aligned. */
+static struct fanotify_event_metadata event_at(const struct watch *watch, size_t at)
+{
+	struct fanotify_event_metadata event;
+
+	memcpy(&event, watch->buffer + at, sizeof(event));
+	return event;
+}
+
 static bool has_moves(const struct watch *watch)
 {
 	for (size_t at = 0; at < watch->filled;) {
-		const struct fanotify_event_metadata *event = (const void *)(watch->buffer + at);
+		struct fanotify_event_metadata event = event_at(watch, at);
 
-		if (event->mask & (FAN_MOVED_FROM | FAN_Q_OVERFLOW))
+		if (event.mask & (FAN_MOVED_FROM | FAN_Q_OVERFLOW))
 			return true;
-		at += event->event_len;
+		at += event.event_len;
 	}
 	return false;
 }
@@ -152,15 +161,15 @@ static void take_record(const struct fanotify_event_info_fid *record, struct wat
 	}
 }
 
-static void take_event(const struct fanotify_event_metadata *event, struct watch_change *change)
+static void take_event(const char *at, const struct fanotify_event_metadata *event, struct watch_change *change)
 {
-	const char *at = (const char *)event + event->metadata_len;
-	const char *end = (const char *)event + event->event_len;
+	const char *end = at + event->event_len;
 
 	*change = (struct watch_change){
 		.is_lost = event->mask & FAN_Q_OVERFLOW,
 		.is_data = event->mask & FAN_MODIFY,
 	};
+	at += event->metadata_len;
 	while (at < end) {
 		const struct fanotify_event_info_fid *record = (const void *)at;
 
@@ -178,12 +187,13 @@ static void take_event(const struct fanotify_event_metadata *event, struct watch
 bool watch_next(struct watch *watch, struct watch_change *change)
 {
 	while (watch->next < watch->filled) {
-		const struct fanotify_event_metadata *event = (const void *)(watch->buffer + watch->next);
+		struct fanotify_event_metadata event = event_at(watch, watch->next);
+		const char *at = watch->buffer + watch->next;
 
-		watch->next += event->event_len;
-		if (event->pid == watch->own_pid && !(event->mask & FAN_Q_OVERFLOW))
+		watch->next += event.event_len;
+		if (event.pid == watch->own_pid && !(event.mask & FAN_Q_OVERFLOW))
 			continue;
-		take_event(event, change);
+		take_event(at, &event, change);
 		return true;
 	}
 	return false;

@@ -51,6 +51,7 @@ struct features {
 	bool fallocate_drops; /* fallocate(2) takes set-user-id away, as write(2) does */
 	bool empty_chown; /* chown(2) to nobody does too, and changes ctime */
 	bool group_drops; /* write(2) looks at the writer's groups before it leaves set-group-id */
+	bool map_keeps_capability; /* a store to a mapping leaves security.capability alone */
 	bool late_setid; /* a privileged writer keeps set-user-id that a file got while he had it open */
 	bool append_ends; /* F_SETFL without O_APPEND on a file opened with it lets pwrite(2) choose the place */
 	bool evict; /* A's caches in the kernel can be emptied */

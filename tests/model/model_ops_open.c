@@ -28,6 +28,12 @@ static int choose_access_mode(struct step *step)
 	return RANDOM_OF(&step->random, modes);
 }
 
+/* Such a descriptor, or one of a FIFO, keeps no file of the source that others remove there: the program is not told of it. */
+static bool may_open_path(const struct model *model)
+{
+	return model->source_root < 0;
+}
+
 static int choose_flags(const struct model *model, struct step *step, int flags)
 {
 	static const struct {
@@ -41,7 +47,8 @@ static int choose_flags(const struct model *model, struct step *step, int flags)
 
 	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (random_one_in(&step->random, table[i].one_in) &&
-		    (table[i].flag != O_DIRECT || model->features.direct_io))
+		    (table[i].flag != O_DIRECT || model->features.direct_io) &&
+		    (table[i].flag != O_PATH || may_open_path(model)))
 			flags |= table[i].flag;
 	return flags;
 }
@@ -61,7 +68,8 @@ static bool choose_open(const struct model *model, struct step *step)
 	step->slot = choose_slot_to_fill(model, step);
 	step->flags = flags;
 	step->permissions = flags & O_CREAT ? choose_permissions(model, step, false) : 0;
-	choose_place(model, step, &step->to, random_one_in(&step->random, 4) ? TYPES_ANY : TYPES(DT_REG));
+	choose_place(model, step, &step->to,
+		     random_one_in(&step->random, 4) && may_open_path(model) ? TYPES_ANY : TYPES(DT_REG));
 	say_open(step, &step->to);
 	return true;
 }
@@ -69,7 +77,7 @@ static bool choose_open(const struct model *model, struct step *step)
 static bool choose_open_directory(const struct model *model, struct step *step)
 {
 	step->slot = choose_slot_to_fill(model, step);
-	step->flags = O_DIRECTORY | (random_one_in(&step->random, 3) ? O_PATH : O_RDONLY);
+	step->flags = O_DIRECTORY | (random_one_in(&step->random, 3) && may_open_path(model) ? O_PATH : O_RDONLY);
 	step->permissions = 0;
 	choose_place(model, step, &step->to, TYPES(DT_DIR));
 	say_open(step, &step->to);

@@ -118,7 +118,7 @@ static bool choose_set_capability(const struct model *model, struct step *step)
 {
 	const struct vfs_cap_data data = {.magic_etc = VFS_CAP_REVISION_2, .data = {{.permitted = 1 << 10}}};
 
-	if (!model->features.xattr_security)
+	if (!model->features.xattr_security || !model->features.map_keeps_capability)
 		return false;
 	step->name = "security.capability";
 	choose_object(model, step, "setxattr");

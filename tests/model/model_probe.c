@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/falloc.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -178,6 +180,30 @@ static bool has_late_setid(int root, int fd)
 	return mode_of(fd) & S_ISUID;
 }
 
+static bool has_map_keeps_capability(int root, int fd)
+{
+	const struct vfs_cap_data data = {.magic_etc = VFS_CAP_REVISION_2, .data = {{.permitted = 1 << 10}}};
+	int map_fd = openat(root, PROBE, O_RDWR | O_CLOEXEC);
+	char *map;
+	bool is_kept;
+
+	if (map_fd < 0 || ftruncate(map_fd, 4096) < 0 ||
+	    fsetxattr(fd, "security.capability", &data, sizeof(data), 0) < 0) {
+		close(map_fd);
+		return false;
+	}
+	map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
+	if (map == MAP_FAILED)
+		broken(errno, "mmap");
+	map[0] = 'x';
+	if (msync(map, 4096, MS_SYNC) < 0)
+		broken(errno, "msync");
+	is_kept = fgetxattr(fd, "security.capability", NULL, 0) >= 0;
+	munmap(map, 4096);
+	close(map_fd);
+	return is_kept;
+}
+
 static bool has_append_ends(int root, int fd)
 {
 	int append_fd = openat(root, PROBE, O_WRONLY | O_APPEND | O_CLOEXEC);
@@ -217,6 +243,8 @@ static const struct trial trials[] = {
 	{"chown(2) to nobody", offsetof(struct features, empty_chown), has_empty_chown},
 	{"set-group-id without group execution", offsetof(struct features, group_drops), has_group_drops},
 	{"set-id bits for a file that is open", offsetof(struct features, late_setid), has_late_setid},
+	{"capabilities of files, which a map keeps", offsetof(struct features, map_keeps_capability),
+	 has_map_keeps_capability},
 	{"the end of O_APPEND", offsetof(struct features, append_ends), has_append_ends},
 };
 

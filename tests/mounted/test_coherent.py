@@ -15,7 +15,7 @@ import time
 import pytest
 
 from conftest import SOURCE_DISK, SPREAD, needs_root, transport_named
-from harness import kernel
+from harness import kernel, mounts
 from harness.children import Child, in_child
 
 pytestmark = needs_root
@@ -172,6 +172,7 @@ def test_what_is_known_is_answered_without_a_request(new_mount, uring_switch, pl
 
 
 @pytest.mark.limit(300)
+@pytest.mark.skipif(mounts.is_sanitized(), reason="100,000 changes take long")
 @pytest.mark.parametrize("is_stopped", [False, True], ids=["told", "too-many-to-tell"])
 def test_a_burst_leaves_nothing_stale(new_mount, uring_switch, place, is_stopped):
     """100,000 changes; the queue of the kernel holds some 16,000, so that with a daemon that is stopped most are lost."""
