@@ -27,7 +27,7 @@ int attr_set_times(int fd, const struct timespec *atime, const struct timespec *
 
 int attr_set_size(int fd, off_t size);
 
-/** Whether it is a regular file with a setuid or setgid bit; false if that cannot be known. */
+/** Whether it is no directory, and has a setuid or setgid bit; false if that cannot be known. */
 bool attr_has_setid(int fd);
 
 /**

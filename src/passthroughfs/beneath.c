@@ -108,9 +108,9 @@ static ssize_t path_of(int fd, char path[PATH_MAX])
 	return n < 0 ? -errno : n == PATH_MAX ? -ENAMETOOLONG : n;
 }
 
-/* Where the path of @fd says that it is: 1 below the root, 0 not, or -errno.  The path of what has been moved out of its
+/* Whether @fd is below the root by its path: 0, -ESTALE if not, or -errno.  The path of what has been moved out of its
  * mount, and of what the kernel knows no name of, is "/": @of_unknown is the answer then. */
-static int is_below_by_path(int root_fd, int fd, int of_unknown)
+static int check_path(int root_fd, int fd, int of_unknown)
 {
 	char root[PATH_MAX];
 	char path[PATH_MAX];
@@ -122,27 +122,23 @@ static int is_below_by_path(int root_fd, int fd, int of_unknown)
 	if (n == 1)
 		return of_unknown;
 	if (n_root == 1) /* all that we see */
-		return 1;
-	return n > n_root && path[n_root] == '/' && memcmp(root, path, (size_t)n_root) == 0;
+		return 0;
+	return n > n_root && path[n_root] == '/' && memcmp(root, path, (size_t)n_root) == 0 ? 0 : -ESTALE;
 }
 
 /* A path does for the mount of the root: others may have been detached. */
 int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount)
 {
-	int is_below = is_on_root_mount ? is_below_by_path(root_fd, dir_fd, 0) : -ENAMETOOLONG;
+	int err = is_on_root_mount ? check_path(root_fd, dir_fd, -ESTALE) : -ENAMETOOLONG;
 
-	if (is_below == -ENAMETOOLONG)
-		return check_by_steps(root_fd, dir_fd);
-	return is_below < 0 ? is_below : is_below ? 0 : -ESTALE;
+	return err == -ENAMETOOLONG ? check_by_steps(root_fd, dir_fd) : err;
 }
 
 int beneath_check_file(int root_fd, int fd, bool names_are_known)
 {
-	int is_below = is_below_by_path(root_fd, fd, !names_are_known);
+	int err = check_path(root_fd, fd, names_are_known ? -ESTALE : 0);
 
-	if (is_below == -ENAMETOOLONG) /* too deep for a path */
-		return 0;
-	return is_below < 0 ? is_below : is_below ? 0 : -ESTALE;
+	return err == -ENAMETOOLONG ? 0 : err; /* too deep for a path */
 }
 
 int beneath_create_at(int dir_fd, const char *name, int flags, mode_t mode)

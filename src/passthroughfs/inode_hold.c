@@ -256,7 +256,6 @@ void inode_closed(struct inode_table *table, uint64_t ino)
 int inode_open_forgotten(struct inode_table *table, uint64_t ino)
 {
 	struct handle handle;
-
 	scoped_fd fd = -1;
 	int err;
 

@@ -17,31 +17,19 @@ import pytest
 from conftest import SOURCE_DISK, SPREAD, needs_root, transport_named
 from harness import kernel, mounts
 from harness.children import Child, in_child
+from harness.files import get, put, wait_until
 
 pytestmark = needs_root
 
 SOON_S = 20  # on a machine that is busy; a minute would be too late
 
 
-def put(path, data=b""):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def get(path):
-    with open(path, "rb") as file:
-        return file.read()
+def soon(condition):
+    wait_until(condition, SOON_S, pause_s=0.001)
 
 
 def mode(path):
     return stat.S_IMODE(os.stat(path).st_mode)
-
-
-def soon(condition):
-    deadline = time.monotonic() + SOON_S
-    while not condition():
-        assert time.monotonic() < deadline, "the change does not show up"
-        time.sleep(0.001)
 
 
 @pytest.fixture(params=[*SPREAD, "disk"], ids=repr)

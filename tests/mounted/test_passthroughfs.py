@@ -8,35 +8,17 @@ import resource
 import signal
 import socket
 import stat
-import time
 
 import pytest
 
 from conftest import needs_root
 from harness import kernel, mounts
 from harness.children import Child, as_user, in_child
+from harness.files import get, put, wait_until
 from test_bad_input import assert_refused, run
 
 
 FIELDS = ("mode", "ino", "nlink", "uid", "gid", "size", "blocks", "blksize", "rdev", "mtime_ns", "atime_ns", "ctime_ns")
-
-
-def wait_until(condition, timeout_s=10):
-    """Changes behind the mount's back show up when the kernel's time-outs are over: soon, not at once."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the change does not show up"
-        time.sleep(0.02)
-
-
-def put(path, data=b""):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def get(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 @pytest.fixture

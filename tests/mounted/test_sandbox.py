@@ -16,6 +16,7 @@ import pytest
 from conftest import children, needs_root
 from harness import kernel, mounts
 from harness.children import as_user, in_child
+from harness.files import get, put, wait_until
 
 MS_SHARED = 1 << 20
 CAPABILITIES = {
@@ -36,23 +37,6 @@ CAPABILITIES = {
 }
 KEPT = sum(CAPABILITIES.values())
 DEADLINE_S = 20
-
-
-def wait_until(condition, timeout_s=DEADLINE_S):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.02)
-
-
-def put(path, data=b"x"):
-    with open(path, "wb") as file:
-        file.write(data)
-
-
-def get(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def statuses(pid):
@@ -91,7 +75,7 @@ def start(new_mount, many):
 
 def with_threads(mount):
     """Lets the daemon answer something, so that it has the threads that it needs."""
-    put(os.path.join(mount.mountpoint, "first"))
+    put(os.path.join(mount.mountpoint, "first"), b"x")
     assert os.listdir(mount.mountpoint)
     return mount
 
@@ -184,7 +168,7 @@ def test_a_sandbox_that_cannot_be_had_is_no_mount(place, level):
 @needs_root
 @pytest.mark.parametrize("what, error", [("missing", errno.ENOENT), ("file", errno.ENOTDIR)])
 def test_a_source_that_is_no_directory_is_told_as_ever(place, what, error):
-    put(f"{place}/file")
+    put(f"{place}/file", b"x")
     os.mkdir(f"{place}/mnt")
     status, _, err = run("--sandbox=full", f"{place}/{what}", f"{place}/mnt")
     assert (status, err) == (1, f"passthroughfs: {place}/{what}: {os.strerror(error)}\n")
@@ -249,7 +233,7 @@ def test_in_the_background(place, many, how):
     (pid,) = set(children()) - before
     unmounter = unmounter_of(pid)
     try:
-        put(f"{mountpoint}/f")
+        put(f"{mountpoint}/f", b"x")
         assert get(f"{source}/f") == b"x"
         assert {status["Seccomp"] for status in statuses(pid)} == {"2"}
     finally:
@@ -316,11 +300,11 @@ def test_the_groups_of_the_caller_count(start):
     os.chmod(shared, 0o2770)
     path = os.path.join(mount.mountpoint, "shared", "f")
     os.chmod(mount.mountpoint, 0o755)
-    as_user(4001, put, path, gid=4001, groups=(4100,))
+    as_user(4001, put, path, b"x", gid=4001, groups=(4100,))
     found = os.stat(os.path.join(shared, "f"))
     assert (found.st_uid, found.st_gid) == (4001, 4100)
     with pytest.raises(PermissionError):
-        as_user(4001, put, path + "2", gid=4001, groups=(4101,))
+        as_user(4001, put, path + "2", b"x", gid=4001, groups=(4101,))
 
 
 @needs_root
@@ -391,17 +375,17 @@ def shared_source(place):
 @needs_root
 def test_what_is_mounted_in_the_source_later_shows_up_and_goes(start, shared_source):
     os.mkdir(f"{shared_source}/sub")
-    put(f"{shared_source}/sub/below")
+    put(f"{shared_source}/sub/below", b"x")
     mount = start(source=shared_source)
     here = os.path.join(mount.mountpoint, "sub")
     assert os.listdir(here) == ["below"]
     kernel.mount("later", f"{shared_source}/sub", "tmpfs")
-    put(f"{shared_source}/sub/inside")
-    wait_until(lambda: os.listdir(here) == ["inside"])
+    put(f"{shared_source}/sub/inside", b"x")
+    wait_until(lambda: os.listdir(here) == ["inside"], DEADLINE_S)
     assert get(os.path.join(here, "inside")) == b"x"
     assert [entry.mountpoint for entry in mounts.all_mounts(mount.pid)] == ["/", "/sub"]
     kernel.umount(f"{shared_source}/sub", kernel.MNT_DETACH)
-    wait_until(lambda: os.listdir(here) == ["below"])
+    wait_until(lambda: os.listdir(here) == ["below"], DEADLINE_S)
     assert [entry.mountpoint for entry in mounts.all_mounts(mount.pid)] == ["/"]
     mount.stop()
 
@@ -414,15 +398,15 @@ def test_a_mount_point_in_the_source(start, shared_source, is_shared, how):
     if not is_shared:
         kernel.mount(None, shared_source, None, 1 << 18)
     os.mkdir(f"{shared_source}/mnt")
-    put(f"{shared_source}/mnt/covered")
-    put(f"{shared_source}/f")
+    put(f"{shared_source}/mnt/covered", b"x")
+    put(f"{shared_source}/f", b"x")
     mount = start(source=shared_source, mountpoint=f"{shared_source}/mnt")
 
     def look():
         return sorted(os.listdir(mount.mountpoint)), os.listdir(f"{mount.mountpoint}/mnt"), get(f"{mount.mountpoint}/f")
 
     assert in_child(look, timeout_s=DEADLINE_S) == (["f", "mnt"], ["covered"], b"x")
-    put(f"{mount.mountpoint}/mnt/new")
+    put(f"{mount.mountpoint}/mnt/new", b"x")
     mount.stop(how)
     assert sorted(os.listdir(f"{shared_source}/mnt")) == ["covered", "new"]
 
