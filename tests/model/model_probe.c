@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define PROBE "probe"
+#define MAP_PROBE "probe-map"
 
 /* A file on one side, open for reading and writing. */
 static int make_probe(int root)
@@ -180,15 +181,18 @@ static bool has_late_setid(int root, int fd)
 	return mode_of(fd) & S_ISUID;
 }
 
+/* On a file of its own: how the kernel goes on with one that had capabilities, or is mapped, differs. */
 static bool has_map_keeps_capability(int root, int fd)
 {
 	const struct vfs_cap_data data = {.magic_etc = VFS_CAP_REVISION_2, .data = {{.permitted = 1 << 10}}};
-	int map_fd = openat(root, PROBE, O_RDWR | O_CLOEXEC);
+	int map_fd = openat(root, MAP_PROBE, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	char *map;
 	bool is_kept;
 
-	if (map_fd < 0 || ftruncate(map_fd, 4096) < 0 ||
-	    fsetxattr(fd, "security.capability", &data, sizeof(data), 0) < 0) {
+	(void)fd;
+	if (map_fd < 0 || unlinkat(root, MAP_PROBE, 0) < 0 || ftruncate(map_fd, 4096) < 0)
+		broken(errno, "making what is tried");
+	if (fsetxattr(map_fd, "security.capability", &data, sizeof(data), 0) < 0) {
 		close(map_fd);
 		return false;
 	}
@@ -198,7 +202,7 @@ static bool has_map_keeps_capability(int root, int fd)
 	map[0] = 'x';
 	if (msync(map, 4096, MS_SYNC) < 0)
 		broken(errno, "msync");
-	is_kept = fgetxattr(fd, "security.capability", NULL, 0) >= 0;
+	is_kept = fgetxattr(map_fd, "security.capability", NULL, 0) >= 0;
 	munmap(map, 4096);
 	close(map_fd);
 	return is_kept;
