@@ -24,6 +24,7 @@
 
 struct backing;
 struct data_plane;
+struct journal;
 struct mem;
 
 /* The bytes of one file.  All zero is an empty file. */
@@ -37,6 +38,10 @@ struct data {
 			uint32_t small; /* height 0: bytes that page 0 has, at most DATA_PAGE_SIZE */
 		} heap;
 		struct backing *backing; /* NULL: an empty file */
+		struct {
+			uint64_t size;
+			uint64_t allocated;
+		} stored; /* the bytes are in a store, and in no plane yet: see inode.is_stored */
 	};
 };
 
@@ -130,6 +135,7 @@ enum data_open_flags {
 struct data_plane {
 	const struct data_ops *ops;
 	struct mem *mem;
+	struct journal *journal; /* who is told of changes, or NULL */
 };
 
 static inline bool data_is_stale(const struct data_plane *plane, const struct data *data)

@@ -65,7 +65,7 @@ void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner 
 	atomic_init(&inode->refs, 1);
 	small_rwlock_init(&inode->lock);
 	inode->type = (uint8_t)IFTODT(mode);
-	inode->permissions = (uint16_t)(mode & PERMISSIONS);
+	inode->permissions = mode & PERMISSIONS;
 	inode->uid = owner.uid;
 	inode->gid = owner.gid;
 	inode->links = inode_is_dir(inode) ? 2 : 1;
@@ -279,7 +279,7 @@ void inode_drop_setid_locked(struct inode *inode, struct data_plane *plane, bool
 	if (is_stranger || (inode->permissions & S_IXGRP))
 		drop |= S_ISGID;
 	if (!is_privileged)
-		inode->permissions = (uint16_t)(inode->permissions & ~drop);
+		inode->permissions = inode->permissions & ~drop & PERMISSIONS;
 	if (!inode->has_capability)
 		return;
 	inode_stay_locked(inode, plane);
@@ -326,7 +326,7 @@ static void change_mode(struct inode *inode, mode_t mode) REQUIRES(inode->lock)
 {
 	struct xattr *acl = xattr_find(inode->xattrs, ACL_ACCESS);
 
-	inode->permissions = (uint16_t)(mode & PERMISSIONS);
+	inode->permissions = mode & PERMISSIONS;
 	if (acl)
 		acl_chmod((void *)xattr_value(acl), acl->size, mode);
 }

@@ -62,7 +62,8 @@ struct inode {
 	bool has_left : 1; /* once is enough: see inode_leave() */
 	uint8_t lost_names : 3; /* of several, since the kernel was last seen to know how many are left; LOST_MANY: too many */
 	bool has_capability : 1; /* security.capability is among xattrs */
-	uint16_t permissions; /* the low 12 bits of st_mode */
+	uint16_t permissions : 12; /* the low 12 bits of st_mode */
+	uint16_t is_stored : 1; /* the bytes of the file are not here yet: inode_load() */
 	uid_t uid;
 	gid_t gid;
 	uint32_t links; /* as st_nlink */

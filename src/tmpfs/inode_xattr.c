@@ -53,7 +53,7 @@ ssize_t inode_get_xattr(struct inode *inode, const char *name, void *buf, size_t
 static void acl_changed(struct inode *inode, bool keeps_setgid) REQUIRES(inode->lock)
 {
 	if (!keeps_setgid)
-		inode->permissions = (uint16_t)(inode->permissions & ~(unsigned)S_ISGID);
+		inode->permissions = inode->permissions & (07777u & ~(unsigned)S_ISGID);
 }
 
 /* What an access ACL says beside the permission bits is kept, and nothing else. */
@@ -69,7 +69,7 @@ static int set_access_acl(struct inode *inode, struct mem *mem, const void *valu
 		err = xattr_set(&inode->xattrs, mem, ACL_ACCESS, value, size, 0);
 	if (err)
 		return err;
-	inode->permissions = (uint16_t)((inode->permissions & ~0777u) | permissions);
+	inode->permissions = ((inode->permissions & ~0777u) | permissions) & 07777u;
 	acl_changed(inode, keeps_setgid);
 	return 0;
 }
