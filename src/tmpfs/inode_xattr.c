@@ -116,6 +116,21 @@ int inode_set_xattr(struct inode *inode, struct data_plane *plane, const char *n
 	return err;
 }
 
+int inode_restore_xattr(struct inode *inode, struct data_plane *plane, const char *name, const void *value,
+			size_t size) NO_THREAD_SAFETY_ANALYSIS
+{
+	int err = check_name(name);
+
+	if (err)
+		return err;
+	if (is_acl(name))
+		return set_acl(inode, plane->mem, name, value, size, true);
+	err = xattr_set(&inode->xattrs, plane->mem, name, value, size, 0);
+	if (!err && strcmp(name, INODE_CAPABILITY) == 0)
+		inode->has_capability = true;
+	return err;
+}
+
 int inode_remove_xattr(struct inode *inode, struct data_plane *plane, const char *name, bool keeps_setgid)
 {
 	int err = check_name(name);

@@ -19,6 +19,10 @@ ssize_t inode_get_xattr(struct inode *inode, const char *name, void *buf, size_t
 int inode_set_xattr(struct inode *inode, struct data_plane *plane, const char *name, const void *value, size_t size,
 		    int flags, bool keeps_setgid);
 
+/* The same for what a store has kept, which is no change.  Of a new inode: takes no lock. */
+int inode_restore_xattr(struct inode *inode, struct data_plane *plane, const char *name, const void *value,
+			size_t size);
+
 /* Returns 0, -ENODATA (never for an ACL), -EOPNOTSUPP. */
 int inode_remove_xattr(struct inode *inode, struct data_plane *plane, const char *name, bool keeps_setgid);
 

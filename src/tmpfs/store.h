@@ -38,11 +38,14 @@ struct store_error {
  * Opens the database at @path, which is absolute.  With STORE_KEEP a database of the two tables of Python-LLFUSE's tmpfs
  * becomes one of ours at the first commit, and not before.
  * Returns 0 or -errno with @error filled in: -EBUSY if another process keeps it, or holds SQLite's lock; -EMEDIUMTYPE
- * if it is no such database; -EPROTO if its version is newer than ours; ...
+ * if it is no such database; -EPROTO if its version is newer than ours; -EROFS, -EACCES ... if it cannot be written.
+ *
+ * A store does not outlive a fork(2): a child has none of SQLite's locks, so that it is the child that has to open it.
  */
 int store_open(const char *path, enum store_mode mode, struct store **opened, struct store_error *error);
 
-/* Closes it; what was not committed is gone.  NULL is nothing.  Returns 0, or why what was committed may not have reached
+/* Closes it; what was not committed is gone.  The counters of the last commit are taken as the last, if that succeeded:
+ * the next mount goes on from them, and skips 2^32 numbers otherwise.   NULL is nothing.  Returns 0, or why what was committed may not have reached
  * the disk. */
 int store_close(struct store *store);
 
@@ -51,8 +54,8 @@ const char *store_reason(void);
 
 /* The counters of a tree, which outlast a mount. */
 struct store_counters {
-	uint64_t next_number; /* no inode has this one or a greater one */
-	uint32_t generation;
+	uint64_t next_number; /* no inode has this one or a greater one, or ever had */
+	uint32_t generation; /* 0 when it is read: none is kept, as numbers are given out anew (STORE_LOAD) */
 };
 
 /* ------------------------------------------------------------------------ */
@@ -73,6 +76,9 @@ struct store_reader {
 
 /* Whether there is a tree in it yet.  A database that was just made has none. */
 bool store_has_tree(const struct store *store);
+
+/* Inodes without a name are removed with the first commit. */
+void store_drop_orphans(struct store *store);
 
 /* Reads all but the bytes of files.  Each row is checked by itself (types, ranges); what the rows say together is the
  * reader's to check.  Returns 0 or -errno with @error filled in. */

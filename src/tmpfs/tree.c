@@ -130,7 +130,7 @@ int tree_set_limits(struct tree *tree, const struct tree_limits *limits)
 /* ------------------------------------------------------------------------ */
 /* References                                                                */
 
-int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made)
+int tree_make_numbered(struct tree *tree, uint64_t number, mode_t mode, struct owner owner, struct inode **made)
 {
 	struct inode *inode;
 	int err;
@@ -143,7 +143,7 @@ int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct i
 		err = -errno;
 		goto give;
 	}
-	inode_init(inode, atomic_fetch_add_explicit(&tree->next_number, 1, memory_order_relaxed), mode, owner);
+	inode_init(inode, number, mode, owner);
 	err = itable_add(&tree->inodes, &tree->mem, inode);
 	if (err)
 		goto free_inode;
@@ -154,6 +154,13 @@ free_inode:
 give:
 	mem_give_inode(&tree->mem);
 	return err;
+}
+
+int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made)
+{
+	uint64_t number = atomic_fetch_add_explicit(&tree->next_number, 1, memory_order_relaxed);
+
+	return tree_make_numbered(tree, number, mode, owner, made);
 }
 
 int tree_make_in(struct tree *tree, struct inode *dir, mode_t mode, struct owner owner, struct inode **made)

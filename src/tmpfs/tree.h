@@ -54,7 +54,7 @@ struct tree {
 	_Atomic uint64_t next_number;
 	/* fixed */
 	struct siphash_key name_key;
-	uint32_t generation; /* of all inodes of this tree; not 0 */
+	uint32_t generation; /* of all inodes of this tree; not 0.  Kept by a store, and set by tree_restore() then */
 	struct data_plane *plane; /* where the bytes of files are */
 	struct inode *root;
 };
@@ -173,10 +173,11 @@ void tree_list_end(struct tree_list *list);
 /* ------------------------------------------------------------------------ */
 /* Between the files of the tree                                             */
 
-/* A new inode with one reference, in the table but without a name; the second as it is made in @dir.
- * Return 0, -ENOMEM or -ENOSPC. */
+/* A new inode with one reference, in the table but without a name; the second as it is made in @dir, the third with a
+ * number that no inode has had but this one.  Return 0, -ENOMEM or -ENOSPC. */
 int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made);
 int tree_make_in(struct tree *tree, struct inode *dir, mode_t mode, struct owner owner, struct inode **made);
+int tree_make_numbered(struct tree *tree, uint64_t number, mode_t mode, struct owner owner, struct inode **made);
 
 /* Turns @bytes into a name of an entry.  -ENAMETOOLONG, -ENOENT for an empty one. */
 int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name);

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MIT */
+/* The store: its life, its connections, and transactions.  See store.h. */
+#include "store_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* How long to wait for the locks of others: a checkpoint's, or that of somebody who looks at it. */
+#define BUSY_MS 2000
+
+/* ------------------------------------------------------------------------ */
+/* What went wrong                                                           */
+
+static _Thread_local char reason[256];
+
+const char *store_reason(void)
+{
+	return reason;
+}
+
+/* One line, whatever a name of a table has in it. */
+static void set_reason(const char *text)
+{
+	size_t i;
+
+	(void)snprintf(reason, sizeof(reason), "%s", text); /* cut to what there is room for */
+	for (i = 0; reason[i]; i++)
+		if ((unsigned char)reason[i] < ' ')
+			reason[i] = ' ';
+}
+
+static bool is_disk_full(const struct store_db *db)
+{
+	int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+	return number == ENOSPC || number == EDQUOT;
+}
+
+static int errno_of_open(const struct store_db *db)
+{
+	int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
+
+	return number > 0 ? -number : -EIO;
+}
+
+static int errno_of(const struct store_db *db, int result)
+{
+	if (result == SQLITE_IOERR_NOMEM)
+		return -ENOMEM;
+	switch (result & 0xff) {
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_READONLY:
+		return -EROFS;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_NOTADB:
+		return -EMEDIUMTYPE;
+	case SQLITE_CANTOPEN:
+		return errno_of_open(db);
+	case SQLITE_IOERR:
+		return is_disk_full(db) ? -ENOSPC : -EIO;
+	default:
+		return -EIO;
+	}
+}
+
+int store_failure(const struct store_db *db, int result)
+{
+	/* The last error of the connection may be another one. */
+	bool is_told = db->handle && sqlite3_errcode(db->handle) == (result & 0xff);
+
+	set_reason(is_told ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
+	return errno_of(db, is_told ? sqlite3_extended_errcode(db->handle) : result);
+}
+
+int store_refuse(int err, const char *format, ...)
+{
+	char text[sizeof(reason)];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
+	va_end(args);
+	set_reason(text);
+	return err;
+}
+
+int store_say(struct store_error *error, int err, const char *format, ...)
+{
+	char text[sizeof(reason)];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
+	va_end(args);
+	set_reason(text);
+	if (error)
+		(void)snprintf(error->text, sizeof(error->text), "%s", reason);
+	return err;
+}
+
+int store_explain(struct store_error *error, int err)
+{
+	switch (err) {
+	case -EBUSY:
+		return store_say(error, err, "another program holds its lock");
+	case -EMEDIUMTYPE:
+		return store_say(error, err, "it is no SQLite database");
+	case -ENOMEM:
+		return store_say(error, err, "there is not enough memory");
+	case -ENOSPC:
+		return store_say(error, err, "its disk is full");
+	case -EROFS:
+		return store_say(error, err, "it cannot be written: %s", reason);
+	case -EIO:
+		return store_say(error, err, "it is damaged, or cannot be read: %s", reason);
+	default:
+		return store_say(error, err, "%s: %s", reason, strerror(-err));
+	}
+}
+
+/* ------------------------------------------------------------------------ */
+/* Statements                                                                */
+
+static const char *const texts[STORE_STATEMENTS] = {
+	[STORE_BEGIN] = "BEGIN IMMEDIATE",
+	[STORE_BEGIN_READ] = "BEGIN",
+	[STORE_COMMIT] = "COMMIT",
+	[STORE_ROLLBACK] = "ROLLBACK",
+	/* An upgraded database has the reference's keys, which are not deferred. */
+	[STORE_DEFER_KEYS] = "PRAGMA defer_foreign_keys = ON",
+	[STORE_PUT_COUNTERS] = "INSERT INTO state (id, next_number, generation, is_clean) VALUES (1, ?1, ?2, ?3) "
+			       "ON CONFLICT (id) DO UPDATE SET next_number = ?1, generation = ?2, is_clean = ?3",
+	[STORE_PUT_NODE] =
+		"INSERT INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, target, size, rdev, btime_ns, "
+		"allocated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
+		"ON CONFLICT (id) DO UPDATE SET uid = ?2, gid = ?3, mode = ?4, mtime_ns = ?5, atime_ns = ?6, "
+		"ctime_ns = ?7, target = ?8, size = ?9, rdev = ?10, btime_ns = ?11, allocated = ?12",
+	[STORE_REMOVE_NODE] = "DELETE FROM inodes WHERE id = ?1",
+	[STORE_PUT_NAME] = "INSERT INTO contents (name, inode, parent_inode) VALUES (?2, ?3, ?1) "
+			   "ON CONFLICT (parent_inode, name) DO UPDATE SET inode = ?3",
+	[STORE_REMOVE_NAME] = "DELETE FROM contents WHERE parent_inode = ?1 AND name = ?2",
+	[STORE_PUT_XATTR] = "INSERT INTO xattrs (inode, name, value) VALUES (?1, ?2, ?3)",
+	[STORE_CLEAR_XATTRS] = "DELETE FROM xattrs WHERE inode = ?1",
+	[STORE_PUT_CHUNK] = "INSERT INTO chunks (inode, offset, data) VALUES (?1, ?2, ?3) "
+			    "ON CONFLICT (inode, offset) DO UPDATE SET data = ?3",
+	[STORE_REMOVE_CHUNKS] = "DELETE FROM chunks WHERE inode = ?1 AND offset >= ?2 AND offset < ?3",
+	[STORE_FORGET_DATA] = "UPDATE inodes SET data = NULL WHERE id = ?1",
+	[STORE_READ_DATA] = "SELECT size, typeof(data) FROM inodes WHERE id = ?1",
+	[STORE_READ_CHUNKS] = "SELECT offset, data FROM chunks WHERE inode = ?1 ORDER BY offset",
+};
+
+int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt **statement)
+{
+	int result;
+
+	if (!db->statements[which]) {
+		result = sqlite3_prepare_v3(db->handle, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
+					    &db->statements[which], NULL);
+		if (result != SQLITE_OK)
+			return store_failure(db, result);
+	}
+	*statement = db->statements[which];
+	return 0;
+}
+
+int store_run(struct store_db *db, sqlite3_stmt *statement)
+{
+	int result, err = 0;
+
+	do
+		result = sqlite3_step(statement);
+	while (result == SQLITE_ROW);
+	if (result != SQLITE_DONE)
+		err = store_failure(db, result);
+	(void)sqlite3_reset(statement); /* says again what step() said */
+	return err;
+}
+
+int store_do(struct store_db *db, enum store_statement which)
+{
+	sqlite3_stmt *statement;
+	int err;
+
+	err = store_prepare(db, which, &statement);
+	return err ? err : store_run(db, statement);
+}
+
+int store_execute(struct store_db *db, const char *sql)
+{
+	int result = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+
+	return result == SQLITE_OK ? 0 : store_failure(db, result);
+}
+
+int store_query(struct store_db *db, const char *sql, int64_t *value)
+{
+	sqlite3_stmt *statement;
+	int result, err = 0;
+
+	result = sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL);
+	if (result != SQLITE_OK)
+		return store_failure(db, result);
+	result = sqlite3_step(statement);
+	if (result == SQLITE_ROW)
+		*value = sqlite3_column_int64(statement, 0);
+	else if (result == SQLITE_DONE)
+		*value = 0;
+	else
+		err = store_failure(db, result);
+	(void)sqlite3_finalize(statement); /* says again what step() said */
+	return err;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Connections                                                               */
+
+static void disconnect(struct store_db *db)
+{
+	unsigned i;
+
+	for (i = 0; i < STORE_STATEMENTS; i++)
+		(void)sqlite3_finalize(db->statements[i]); /* NULL is nothing */
+	(void)sqlite3_close(db->handle); /* what there is to lose is in the log */
+	memset(db, 0, sizeof(*db));
+}
+
+/*
+ * What the database brings along is data: no triggers, no views, and no function that could do anything.  No memory
+ * mapping: what another program cuts off would be a SIGBUS.
+ */
+static int configure(struct store_db *db)
+{
+	(void)sqlite3_extended_result_codes(db->handle, 0);
+	(void)sqlite3_busy_timeout(db->handle, BUSY_MS);
+	(void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+	(void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	(void)sqlite3_db_config(db->handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	return store_execute(db, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY");
+}
+
+static int connect_to(struct store_db *db, const char *name, int flags)
+{
+	int result, err;
+
+	result = sqlite3_open_v2(name, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
+	err = result == SQLITE_OK ? configure(db) : store_failure(db, result);
+	if (err)
+		disconnect(db);
+	return err;
+}
+
+/* What is not a letter or a digit means something in a URI. */
+static char *immutable_uri(const char *path)
+{
+	static const char before[] = "file:", behind[] = "?immutable=1";
+	char *uri = malloc(sizeof(before) + 3 * strlen(path) + sizeof(behind)), *to;
+
+	if (!uri)
+		return NULL;
+	to = stpcpy(uri, before);
+	for (; *path; path++)
+		to += *path == '/' ? sprintf(to, "/") : sprintf(to, "%%%02x", (unsigned char)*path);
+	(void)strcpy(to, behind);
+	return uri;
+}
+
+static int begin_snapshot(struct store_db *db)
+{
+	int64_t tables;
+	int err;
+
+	err = store_do(db, STORE_BEGIN_READ);
+	/* Only reading begins it. */
+	return err ? err : store_query(db, "SELECT count(*) FROM sqlite_master", &tables);
+}
+
+/* Opens it to read, as it is now and nothing later. */
+static int connect_to_snapshot(struct store_db *db, const char *name, int flags)
+{
+	int err;
+
+	err = connect_to(db, name, flags | SQLITE_OPEN_READONLY);
+	if (err)
+		return err;
+	err = begin_snapshot(db);
+	if (err)
+		disconnect(db);
+	return err;
+}
+
+/* How long the file beside it is that ends in @suffix, or -1 if there is none. */
+static off_t size_beside(const char *path, const char *suffix)
+{
+	char name[PATH_MAX + 16];
+	struct stat st;
+
+	(void)snprintf(name, sizeof(name), "%s%s", path, suffix); /* no longer than that: realpath(3) */
+	return stat(name, &st) == 0 ? st.st_size : -1;
+}
+
+/* SQLite reads a database that has a log only with a file of shared memory beside it.  Where that cannot be made nobody
+ * writes either, so that a database without a log can be taken as it is. */
+static int connect_reader_of_load(struct store *store)
+{
+	char *uri;
+	int err;
+
+	err = connect_to_snapshot(&store->reader, store->path, 0);
+	if (err == 0 || err == -EBUSY || err == -ENOMEM || err == -EMEDIUMTYPE)
+		return err;
+	if (size_beside(store->path, "-wal") > 0 || size_beside(store->path, "-journal") > 0)
+		return err;
+	uri = immutable_uri(store->path);
+	if (!uri)
+		return store_refuse(-ENOMEM, "out of memory");
+	err = connect_to_snapshot(&store->reader, uri, SQLITE_OPEN_URI);
+	free(uri);
+	return err;
+}
+
+/* These must be there when there is no memory. */
+static int prepare_ends(struct store_db *db)
+{
+	sqlite3_stmt *statement;
+	int err;
+
+	err = store_prepare(db, STORE_COMMIT, &statement);
+	return err ? err : store_prepare(db, STORE_ROLLBACK, &statement);
+}
+
+static int connect_writer(struct store *store)
+{
+	int err;
+
+	err = connect_to(&store->writer, store->path, SQLITE_OPEN_READWRITE);
+	if (!err)
+		err = prepare_ends(&store->writer);
+	if (err)
+		return err;
+	if (store->mode == STORE_SAVE)
+		return store_execute(&store->writer, "PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF; "
+						     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -16384");
+	return store_execute(&store->writer, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; "
+					     "PRAGMA secure_delete = FAST; PRAGMA cache_size = -16384");
+}
+
+int store_open_reader(struct store *store)
+{
+	return store->reader.handle ? 0 : connect_to(&store->reader, store->path, SQLITE_OPEN_READONLY);
+}
+
+/* ------------------------------------------------------------------------ */
+/* The file                                                                  */
+
+static int open_flags(enum store_mode mode)
+{
+	switch (mode) {
+	case STORE_LOAD:
+		return O_RDONLY;
+	case STORE_SAVE:
+		return O_RDWR | O_CREAT | O_EXCL;
+	default:
+		return O_RDWR | O_CREAT;
+	}
+}
+
+/* Makes sure that a name that was just made outlasts a crash. */
+static int sync_directory(const char *path)
+{
+	char name[PATH_MAX];
+	int fd, err;
+
+	(void)snprintf(name, sizeof(name), "%s", path); /* no longer than that: realpath(3) */
+	fd = open(dirname(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
+}
+
+static int check_directory(const char *path, struct store_error *error)
+{
+	char name[PATH_MAX];
+
+	(void)snprintf(name, sizeof(name), "%s", path); /* no longer than that: realpath(3) */
+	if (faccessat(AT_FDCWD, dirname(name), W_OK | X_OK, AT_EACCESS) == 0)
+		return 0;
+	return store_say(error, -errno, "its directory cannot be written: %s", strerror(errno));
+}
+
+/* One mount at a time keeps it: a lock that SQLite does not know, and does not take away. */
+static int lock_file(struct store *store, struct store_error *error)
+{
+	if (flock(store->fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK)
+		return store_say(error, -EBUSY, "it is in use by another mount");
+	return store_say(error, -errno, "it cannot be locked: %s", strerror(errno));
+}
+
+static int check_file(struct store *store, struct store_error *error)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(store->fd, &st) < 0)
+		return store_say(error, -errno, "%s", strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return store_say(error, -EMEDIUMTYPE, "it is no regular file");
+	if (store->mode == STORE_LOAD)
+		return 0;
+	err = lock_file(store, error);
+	return err ? err : check_directory(store->path, error);
+}
+
+static int open_file(struct store *store, const char *path, struct store_error *error)
+{
+	store->is_made = store->mode != STORE_LOAD && access(path, F_OK) < 0;
+	/* It holds what belongs to everybody in the tree. */
+	store->fd = open(path, open_flags(store->mode) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	if (store->fd < 0) {
+		store->is_made = false;
+		return store_say(error, -errno, "%s", strerror(errno));
+	}
+	store->path = realpath(path, NULL);
+	if (!store->path)
+		return store_say(error, -errno, "%s", strerror(errno));
+	store->had_wal = size_beside(store->path, "-wal") >= 0;
+	return check_file(store, error);
+}
+
+/* A lock of somebody else shows now, and not with the first commit. */
+static int try_to_write(struct store *store, struct store_error *error)
+{
+	int err;
+
+	err = store_do(&store->writer, STORE_BEGIN);
+	if (!err)
+		err = store_do(&store->writer, STORE_ROLLBACK);
+	return err ? store_explain(error, err) : 0;
+}
+
+static int open_database(struct store *store, struct store_error *error)
+{
+	struct store_db *db = store->mode == STORE_LOAD ? &store->reader : &store->writer;
+	int err;
+
+	err = store->mode == STORE_LOAD ? connect_reader_of_load(store) : connect_writer(store);
+	if (err)
+		return store_explain(error, err);
+	err = store_find_kind(db, &store->kind, error);
+	if (err)
+		return err;
+	store->has_data = store->kind != STORE_IS_EMPTY;
+	return store->mode == STORE_KEEP ? try_to_write(store, error) : 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life                                                                      */
+
+/* As SQLite's own last connection would: it takes away the log and the shared memory that reading has made, unless
+ * somebody else has them in use. */
+static void tidy_after_reading(struct store *store)
+{
+	struct store_db db = {0};
+	int64_t tables;
+
+	if (store->mode != STORE_LOAD || store->had_wal || !store->path || size_beside(store->path, "-wal") < 0)
+		return;
+	if (connect_to(&db, store->path, SQLITE_OPEN_READWRITE))
+		return;
+	(void)store_query(&db, "SELECT count(*) FROM sqlite_master", &tables); /* it is a courtesy */
+	disconnect(&db);
+}
+
+static void free_store(struct store *store)
+{
+	disconnect(&store->reader);
+	disconnect(&store->writer);
+	tidy_after_reading(store);
+	if (store->fd >= 0)
+		close(store->fd);
+	(void)pthread_mutex_destroy(&store->read_lock); /* fails only while it is held */
+	free(store->path);
+	free(store);
+}
+
+int store_open(const char *path, enum store_mode mode, struct store **opened, struct store_error *error)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	int err;
+
+	if (!store)
+		return store_say(error, -ENOMEM, "there is not enough memory");
+	store->mode = mode;
+	store->fd = -1;
+	(void)pthread_mutex_init(&store->read_lock, NULL); /* never fails for the default kind */
+	err = open_file(store, path, error);
+	if (!err)
+		err = open_database(store, error);
+	if (err) {
+		if (store->is_made)
+			(void)unlink(path); /* it is empty, and of no use */
+		free_store(store);
+		return err;
+	}
+	if (store->is_made)
+		(void)sync_directory(store->path); /* a name that is lost later is no more than an empty file */
+	*opened = store;
+	return 0;
+}
+
+/* The numbers that were given out are all accounted for: the next mount need not skip any. */
+static void mark_clean(struct store *store)
+{
+	struct store_db *db = &store->writer;
+
+	if (store->mode != STORE_KEEP || !store->is_settled)
+		return;
+	(void)store_execute(db, "UPDATE state SET is_clean = 1"); /* or it skips them */
+}
+
+static int sync_saved(struct store *store)
+{
+	int err;
+
+	if (fsync(store->fd) < 0)
+		return store_refuse(-errno, "%s", strerror(errno));
+	err = sync_directory(store->path);
+	return err ? store_refuse(err, "%s", strerror(-err)) : 0;
+}
+
+int store_close(struct store *store)
+{
+	int err = 0;
+
+	if (!store)
+		return 0;
+	mark_clean(store);
+	disconnect(&store->reader);
+	disconnect(&store->writer);
+	if (store->mode == STORE_SAVE)
+		err = sync_saved(store);
+	free_store(store);
+	return err;
+}
+
+bool store_has_tree(const struct store *store)
+{
+	return store->kind != STORE_IS_EMPTY;
+}
+
+void store_drop_orphans(struct store *store)
+{
+	store->has_orphans = true;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Transactions                                                              */
+
+int store_begin(struct store *store)
+{
+	struct store_db *db = &store->writer;
+	int err;
+
+	store->is_settled = false;
+	store_rollback(store); /* what an earlier one left behind, if that was not to be had then */
+	err = store->is_ready ? 0 : store_prepare_file(store);
+	if (!err)
+		err = store_do(db, STORE_BEGIN);
+	if (err)
+		return err;
+	err = store_do(db, STORE_DEFER_KEYS);
+	if (!err && !store->is_ready)
+		err = store_set_up(store);
+	if (err)
+		store_rollback(store);
+	return err;
+}
+
+static int put_counters(struct store *store, const struct store_counters *counters)
+{
+	sqlite3_stmt *statement;
+	int err;
+
+	err = store_prepare(&store->writer, STORE_PUT_COUNTERS, &statement);
+	if (err)
+		return err;
+	(void)sqlite3_bind_int64(statement, 1, (int64_t)counters->next_number);
+	(void)sqlite3_bind_int64(statement, 2, counters->generation);
+	(void)sqlite3_bind_int(statement, 3, store->mode == STORE_SAVE);
+	return store_run(&store->writer, statement);
+}
+
+int store_commit(struct store *store, const struct store_counters *counters)
+{
+	int err;
+
+	err = put_counters(store, counters);
+	if (!err)
+		err = store_do(&store->writer, STORE_COMMIT);
+	if (err) {
+		store_rollback(store);
+		return err;
+	}
+	store->kind = STORE_IS_OURS;
+	store->is_ready = store->is_settled = true;
+	return 0;
+}
+
+void store_rollback(struct store *store)
+{
+	char because[sizeof(reason)];
+
+	/* Some failures have done it already. */
+	if (sqlite3_get_autocommit(store->writer.handle))
+		return;
+	memcpy(because, reason, sizeof(because));
+	(void)store_do(&store->writer, STORE_ROLLBACK); /* what fails here, the next opening rolls back */
+	memcpy(reason, because, sizeof(reason));
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Between the files of the store: a connection with its statements, how SQLite's results become ours, and what
+ * store_open() found out about a database.
+ */
+#ifndef TMPFS_STORE_INTERNAL_H
+#define TMPFS_STORE_INTERNAL_H
+
+#include "store.h"
+
+#include <pthread.h>
+#include <sqlite3.h>
+
+/* "llfs" */
+#define STORE_APPLICATION_ID 0x6c6c6673
+/* The greatest user_version that this code reads, and the one that it writes. */
+#define STORE_VERSION 1
+
+#define STORE_ROOT UINT64_C(1)
+/* Numbers of inodes stay below: what is left is room for those that an unclean end skips. */
+#define STORE_NUMBER_MAX (INT64_MAX - (INT64_C(1) << 40))
+/* More than a mount gives out between two commits. */
+#define STORE_SKIP (UINT64_C(1) << 32)
+
+enum store_statement {
+	STORE_BEGIN,
+	STORE_BEGIN_READ,
+	STORE_COMMIT,
+	STORE_ROLLBACK,
+	STORE_DEFER_KEYS,
+	STORE_PUT_COUNTERS,
+	STORE_PUT_NODE,
+	STORE_REMOVE_NODE,
+	STORE_PUT_NAME,
+	STORE_REMOVE_NAME,
+	STORE_PUT_XATTR,
+	STORE_CLEAR_XATTRS,
+	STORE_PUT_CHUNK,
+	STORE_REMOVE_CHUNKS,
+	STORE_FORGET_DATA,
+	STORE_READ_DATA,
+	STORE_READ_CHUNKS,
+	STORE_STATEMENTS
+};
+
+/* A connection. */
+struct store_db {
+	sqlite3 *handle;
+	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first needed, and kept */
+};
+
+/* Whose tables there are. */
+enum store_kind {
+	STORE_IS_EMPTY, /* none yet */
+	STORE_IS_REFERENCE, /* inodes and contents, as Python-LLFUSE's tmpfs or a person made them */
+	STORE_IS_OURS,
+};
+
+struct store {
+	enum store_mode mode;
+	char *path; /* without symbolic links */
+	int fd; /* of the same file, with our lock on it; closed last, as SQLite's locks go with any that is closed */
+	bool is_made; /* by us, just now */
+	bool had_wal; /* when it was opened */
+
+	struct store_db writer; /* STORE_LOAD: NULL */
+
+	/* The writer's. */
+	enum store_kind kind;
+	bool is_ready; /* what comes before and in the first commit is done */
+	bool has_data; /* some inode may have its bytes in the column data */
+	bool has_text; /* some name, target or bytes are no blob */
+	bool has_orphans; /* see store_drop_orphans() */
+	bool is_settled; /* the last transaction was committed: all that was given out is counted */
+
+	pthread_mutex_t read_lock;
+	struct store_db reader; /* guarded by read_lock; KEEP: opened when first needed.  LOAD: in one transaction */
+};
+
+/* ------------------------------------------------------------------------ */
+/* Connections and statements: store.c                                       */
+
+/* Turns what SQLite says into -errno, and store_reason() into its message. */
+int store_failure(const struct store_db *db, int result);
+
+/* -errno for what SQLite has no word for. */
+int store_refuse(int err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for who opens or reads.  @error: NULL if nobody asks. */
+int store_say(struct store_error *error, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The line for a failure with store_reason(). */
+int store_explain(struct store_error *error, int err);
+
+/* Returns 0 and the statement, all its parameters to be bound. */
+int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt **statement);
+
+/* Runs a statement that gives no rows, and makes it ready for the next time. */
+int store_run(struct store_db *db, sqlite3_stmt *statement);
+
+/* store_prepare() and store_run() for what has no parameters. */
+int store_do(struct store_db *db, enum store_statement which);
+
+/* Any number of statements in a row. */
+int store_execute(struct store_db *db, const char *sql);
+
+/* The integer that @sql gives; 0 if it gives none. */
+int store_query(struct store_db *db, const char *sql, int64_t *value);
+
+/* The connection for reading, open.  The caller holds read_lock. */
+int store_open_reader(struct store *store);
+
+/* ------------------------------------------------------------------------ */
+/* The schema: store_schema.c                                                */
+
+/* Says what kind of database it is, or that it is none. */
+int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_error *error);
+
+/* Outside of a transaction, before the first one. */
+int store_prepare_file(struct store *store);
+
+/* First in a transaction: makes the tables, or of those of the reference ours. */
+int store_set_up(struct store *store);
+
+/* ------------------------------------------------------------------------ */
+/* Reading and writing                                                       */
+
+/* How many bytes the column data stands for; -1 if they are not there, but in chunks. */
+int store_find_column(struct store_db *db, uint64_t number, int64_t *size);
+
+/* Calls @put for what the column data has of the bytes, which end at its size. */
+int store_read_column(struct store_db *db, uint64_t number, int64_t size,
+		      int (*put)(void *arg, uint64_t off, const void *bytes, size_t n), void *arg);
+
+/* The times that fit into an integer. */
+int64_t store_ns_of(const struct timespec *time);
+struct timespec store_time_of(int64_t ns);
+
+#endif

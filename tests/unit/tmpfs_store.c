@@ -1,0 +1,799 @@
+/* SPDX-License-Identifier: MIT */
+/* The SQLite form of a tree: what is written is read again, and what cannot be is said in one line. */
+#include "mem.h"
+#include "store_dump.h"
+#include "xattr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+
+#define ROOT UINT64_C(1)
+#define CHUNK STORE_CHUNK_SIZE
+
+static const struct store_counters counters = {.next_number = 100, .generation = 77};
+
+/* ------------------------------------------------------------------------ */
+/* Shorthands                                                                */
+
+static struct store *opened(const char *path, enum store_mode mode)
+{
+	struct store_error error = {""};
+	struct store *store = NULL;
+	int err = store_open(path, mode, &store, &error);
+
+	if (err)
+		print_error("%s: %s\n", path, error.text);
+	assert_int_equal(err, 0);
+	return store;
+}
+
+static int refusal(const char *path, enum store_mode mode, struct store_error *error)
+{
+	struct store *store = NULL;
+	int err = store_open(path, mode, &store, error);
+
+	assert_int_not_equal(err, 0);
+	assert_true(error->text[0] != '\0');
+	assert_null(strchr(error->text, '\n'));
+	assert_null(store);
+	return err;
+}
+
+static void ok(int err)
+{
+	if (err)
+		print_error("%s\n", store_reason());
+	assert_int_equal(err, 0);
+}
+
+static struct node node_of(uint64_t number, mode_t mode)
+{
+	return (struct node){.number = number,
+			     .mode = mode,
+			     .uid = 1000 + (uid_t)number,
+			     .gid = 2000 + (gid_t)number,
+			     .atime = {.tv_sec = 1700000000, .tv_nsec = 1},
+			     .mtime = {.tv_sec = 1700000001, .tv_nsec = 999999999},
+			     .ctime = {.tv_sec = -1, .tv_nsec = 500000000},
+			     .btime = {.tv_sec = 1, .tv_nsec = (long)number}};
+}
+
+static void put_node(struct store *store, uint64_t number, mode_t mode)
+{
+	const struct node node = node_of(number, mode);
+
+	ok(store_put_node(store, &node));
+}
+
+static void put_file(struct store *store, uint64_t number, uint64_t size, uint64_t allocated)
+{
+	struct node node = node_of(number, S_IFREG | 0644);
+
+	node.size = size;
+	node.allocated = allocated;
+	ok(store_put_node(store, &node));
+}
+
+static void put_name(struct store *store, const char *name, uint64_t number)
+{
+	ok(store_put_name(store, ROOT, name, strlen(name), number));
+}
+
+static void put_text(struct store *store, uint64_t number, uint64_t off, const char *text)
+{
+	ok(store_put_chunk(store, number, off, text, strlen(text)));
+}
+
+static void put_target(struct store *store, uint64_t number, const char *target)
+{
+	struct node node = node_of(number, S_IFLNK | 0777);
+
+	node.target = target;
+	node.target_len = strlen(target);
+	ok(store_put_node(store, &node));
+}
+
+static void put_device(struct store *store, uint64_t number, mode_t type, dev_t rdev)
+{
+	struct node node = node_of(number, type | 0600);
+
+	node.rdev = rdev;
+	ok(store_put_node(store, &node));
+}
+
+static void put_xattrs(struct store *store, uint64_t number)
+{
+	struct xattr *list = NULL;
+	struct mem mem;
+
+	mem_init(&mem, MEM_UNLIMITED, 1);
+	ok(xattr_set(&list, &mem, "user.empty", NULL, 0, 0));
+	ok(xattr_set(&list, &mem, "user.\xff\x01", "a\0b", 3, 0));
+	ok(store_put_xattrs(store, number, list));
+	xattr_clear(&list, &mem);
+	mem_done(&mem);
+}
+
+/* Something of everything. */
+static void put_tree(struct store *store)
+{
+	put_node(store, ROOT, S_IFDIR | 01777);
+	put_node(store, 2, S_IFDIR | 0700);
+	put_name(store, "dir", 2);
+	put_file(store, 3, 3 * CHUNK + 5, CHUNK + 5);
+	put_text(store, 3, CHUNK, "behind a hole");
+	put_text(store, 3, 3 * CHUNK, "tail!");
+	put_name(store, "sparse", 3);
+	put_name(store, "another name", 3);
+	put_target(store, 4, "/where/\xff it leads");
+	put_name(store, "link", 4);
+	put_device(store, 5, S_IFCHR, makedev(1, 3));
+	put_name(store, "null", 5);
+	put_device(store, 6, S_IFBLK, makedev(259, 70000));
+	put_name(store, "disk", 6);
+	put_node(store, 7, S_IFIFO | 0622);
+	put_name(store, "fifo", 7);
+	put_node(store, 8, S_IFSOCK | 07755);
+	put_name(store, "socket", 8);
+	ok(store_put_name(store, 2, "odd \n\x80\xfe '\"", 10, 3));
+	put_xattrs(store, 3);
+	put_xattrs(store, 2);
+}
+
+static void commit(struct store *store)
+{
+	ok(store_commit(store, &counters));
+}
+
+static void make_tree(const char *path)
+{
+	struct store *store = opened(path, STORE_KEEP);
+
+	ok(store_begin(store));
+	put_tree(store);
+	commit(store);
+	ok(store_close(store));
+}
+
+static char *dump_of(const char *path)
+{
+	struct store_error error = {""};
+	char *text = dump_file(path, &error);
+
+	if (!text)
+		print_error("%s: %s\n", path, error.text);
+	assert_non_null(text);
+	return text;
+}
+
+static void assert_same(const char *path, const char *other)
+{
+	char *a = dump_of(path), *b = dump_of(other);
+
+	assert_string_equal(a, b);
+	free(a);
+	free(b);
+}
+
+/* Of the database at @path, from a connection of its own. */
+static char *query(const char *path, const char *sql)
+{
+	sqlite3_stmt *statement;
+	sqlite3 *db;
+	char *text = NULL;
+
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL), SQLITE_OK);
+	if (sqlite3_prepare_v2(db, sql, -1, &statement, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	if (sqlite3_step(statement) == SQLITE_ROW)
+		text = strdup((const char *)sqlite3_column_text(statement, 0));
+	sqlite3_finalize(statement);
+	sqlite3_close(db);
+	return text ? text : strdup("");
+}
+
+static void assert_query(const char *path, const char *sql, const char *expected)
+{
+	char *text = query(path, sql);
+
+	assert_string_equal(text, expected);
+	free(text);
+}
+
+static void run(const char *path, const char *sql)
+{
+	char *why = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", sql, why);
+	sqlite3_close(db);
+}
+
+static void assert_sound(const char *path)
+{
+	assert_query(path, "PRAGMA integrity_check", "ok");
+	assert_query(path, "SELECT count(*) FROM pragma_foreign_key_check", "0");
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is written is read again                                             */
+
+static void what_is_committed_is_read_again(void **state)
+{
+	char *text;
+
+	(void)state;
+	make_tree(at("a.db"));
+	text = dump_of(at("a.db"));
+	assert_non_null(strstr(text, "node 3 mode=100644 uid=1003 gid=2003 rdev=0 size=196613 allocated=65541 "
+				     "atime=1700000000.000000001 mtime=1700000001.999999999 ctime=-1.500000000 "
+				     "btime=1.000000003\n"));
+	assert_non_null(strstr(text, "node 4 "));
+	assert_non_null(strstr(text, " -> /where/\\ff\\20it\\20leads\n"));
+	assert_non_null(strstr(text, "data 3 [65536] behind\\20a\\20hole [196608] tail!\n"));
+	assert_non_null(strstr(text, "name 2/odd\\20\\0a\\80\\fe\\20'\" 3\n"));
+	assert_non_null(strstr(text, "xattr 3 user.empty=\n"));
+	assert_non_null(strstr(text, "xattr 3 user.\\ff\\01=a\\00b\n"));
+	free(text);
+	assert_sound(at("a.db"));
+}
+
+static void what_is_changed_is_read_again(void **state)
+{
+	struct store *store;
+	char *text;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	ok(store_put_name(store, ROOT, "fifo", 4, 5)); /* over another one */
+	ok(store_remove_node(store, 7));
+	ok(store_remove_name(store, ROOT, "null", 4));
+	ok(store_remove_name(store, ROOT, "never there", 11));
+	put_text(store, 3, CHUNK, "other bytes");
+	ok(store_remove_chunks(store, 3, 3 * CHUNK, UINT64_MAX));
+	ok(store_put_xattrs(store, 3, NULL));
+	put_target(store, 4, "elsewhere");
+	commit(store);
+	ok(store_close(store));
+	text = dump_of(at("a.db"));
+	assert_null(strstr(text, "node 7 "));
+	assert_non_null(strstr(text, "/fifo 5\n"));
+	assert_null(strstr(text, "/null 5\n"));
+	assert_non_null(strstr(text, "data 3 [65536] other\\20bytes\n"));
+	assert_null(strstr(text, "xattr 3"));
+	assert_non_null(strstr(text, " -> elsewhere\n"));
+	free(text);
+	assert_sound(at("a.db"));
+}
+
+static void what_is_rolled_back_was_never_there(void **state)
+{
+	struct store *store;
+	char *before, *after;
+
+	(void)state;
+	make_tree(at("a.db"));
+	before = dump_of(at("a.db"));
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	put_node(store, 9, S_IFDIR);
+	put_name(store, "nine", 9);
+	ok(store_remove_name(store, ROOT, "dir", 3));
+	store_rollback(store);
+	store_rollback(store);
+	ok(store_close(store));
+	after = dump_of(at("a.db"));
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void the_order_of_writes_within_a_transaction_is_free(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	put_text(store, 2, 0, "first of all its bytes");
+	put_xattrs(store, 2);
+	put_name(store, "b", 2);
+	put_file(store, 2, 100, 100);
+	put_node(store, ROOT, S_IFDIR);
+	commit(store);
+	ok(store_begin(store));
+	ok(store_remove_node(store, 2));
+	ok(store_remove_name(store, ROOT, "b", 1));
+	commit(store);
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT count(*) FROM chunks", "0");
+	assert_query(at("a.db"), "SELECT count(*) FROM xattrs", "0");
+	assert_sound(at("a.db"));
+}
+
+static void a_name_that_leads_nowhere_is_not_committed(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	put_name(store, "nowhere", 99);
+	assert_int_equal(store_commit(store, &counters), -EIO);
+	assert_non_null(strstr(store_reason(), "FOREIGN KEY"));
+	ok(store_begin(store)); /* it goes on */
+	put_node(store, 99, S_IFDIR);
+	put_name(store, "nowhere", 99);
+	commit(store);
+	ok(store_close(store));
+	assert_sound(at("a.db"));
+}
+
+static void times_that_no_integer_holds_become_the_last_that_one_does(void **state)
+{
+	struct node node = node_of(ROOT, S_IFDIR);
+	struct store *store;
+	char *text;
+
+	(void)state;
+	node.atime = (struct timespec){.tv_sec = INT64_MAX, .tv_nsec = 999999999};
+	node.mtime = (struct timespec){.tv_sec = INT64_MIN};
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	ok(store_put_node(store, &node));
+	commit(store);
+	ok(store_close(store));
+	text = dump_of(at("a.db"));
+	assert_non_null(strstr(text, "atime=9223372036.854775807 mtime=-9223372037.145224192"));
+	free(text);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Saving and loading                                                        */
+
+static void a_saved_copy_is_the_same_and_needs_nothing_beside_it(void **state)
+{
+	struct store *store, *from;
+
+	(void)state;
+	make_tree(at("a.db"));
+	from = opened(at("a.db"), STORE_LOAD);
+	store = opened(at("b.db"), STORE_SAVE);
+	ok(store_begin(store));
+	put_tree(store);
+	ok(store_remove_chunks(store, 3, 0, UINT64_MAX));
+	ok(store_copy_data(store, from, 3));
+	commit(store);
+	ok(store_close(store));
+	ok(store_close(from));
+	assert_int_not_equal(access(at("b.db-wal"), F_OK), 0);
+	assert_int_not_equal(access(at("b.db-journal"), F_OK), 0);
+	assert_same(at("a.db"), at("b.db"));
+	assert_sound(at("b.db"));
+}
+
+static void saving_replaces_nothing(void **state)
+{
+	struct store_error error;
+
+	(void)state;
+	make_tree(at("a.db"));
+	assert_int_equal(refusal(at("a.db"), STORE_SAVE, &error), -EEXIST);
+	assert_sound(at("a.db"));
+	assert_int_equal(refusal(at("none/a.db"), STORE_SAVE, &error), -ENOENT);
+}
+
+/* Names and times of all that is in the place. */
+static char *list_place(void)
+{
+	DIR *dir = opendir(place);
+	struct dirent *entry;
+	struct stat st;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
+			fprintf(out, "%s %lld %lld.%09ld\n", entry->d_name, (long long)st.st_size,
+				(long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+	fclose(out);
+	closedir(dir);
+	return text;
+}
+
+static void loading_leaves_the_file_and_its_directory_alone(void **state)
+{
+	char *before, *after;
+
+	(void)state;
+	make_tree(at("a.db"));
+	before = list_place();
+	free(dump_of(at("a.db")));
+	after = list_place();
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void a_load_does_not_see_what_others_change_later(void **state)
+{
+	struct store_error error;
+	struct store *store;
+	char *before, *after;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened(at("a.db"), STORE_LOAD);
+	before = dump_store(store, &error);
+	run(at("a.db"), "UPDATE inodes SET uid = 4; DELETE FROM chunks");
+	after = dump_store(store, &error);
+	assert_string_equal(before, after);
+	ok(store_close(store));
+	free(before);
+	free(after);
+}
+
+static void a_directory_in_which_nothing_can_be_made_is_loaded_from(void **state)
+{
+	char *text = NULL, *before;
+	int status;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make_tree(at("a.db"));
+	before = dump_of(at("a.db"));
+	assert_int_equal(chmod(at("a.db"), 0444), 0);
+	assert_int_equal(chmod(place, 0555), 0);
+	if (fork() == 0) {
+		struct store_error error = {""};
+
+		if (setgid(65534) || setuid(65534))
+			_exit(3);
+		text = dump_file(at("a.db"), &error);
+		_exit(text && strcmp(text, before) == 0 ? 0 : 1);
+	}
+	wait(&status);
+	assert_int_equal(chmod(place, 0700), 0);
+	assert_int_equal(status, 0);
+	free(before);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Others                                                                    */
+
+static void others_read_while_it_is_kept(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened(at("a.db"), STORE_KEEP);
+	ok(store_begin(store));
+	put_node(store, 50, S_IFDIR);
+	put_name(store, "fifty", 50);
+	assert_query(at("a.db"), "SELECT count(*) FROM files WHERE path = '/fifty'", "0");
+	commit(store);
+	assert_query(at("a.db"), "SELECT count(*) FROM files WHERE path = '/fifty'", "1");
+	ok(store_close(store));
+}
+
+/* In a process of its own: who closes a file gives up all locks that his process has on it. */
+static void second_open(const char *path, enum store_mode mode, int expected, const char *why)
+{
+	int status;
+
+	if (fork() == 0) {
+		struct store_error error = {""};
+		struct store *store;
+		int err = store_open(path, mode, &store, &error);
+
+		if (err != expected || (why && !strstr(error.text, why))) {
+			print_error("%d instead of %d: %s\n", err, expected, error.text);
+			_exit(1);
+		}
+		_exit(0);
+	}
+	wait(&status);
+	assert_int_equal(status, 0);
+}
+
+static void what_one_mount_keeps_another_cannot(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	store = opened(at("a.db"), STORE_KEEP);
+	second_open(at("a.db"), STORE_KEEP, -EBUSY, "in use by another mount");
+	ok(store_begin(store));
+	put_tree(store);
+	commit(store);
+	second_open(at("a.db"), STORE_KEEP, -EBUSY, "in use by another mount");
+	second_open(at("a.db"), STORE_LOAD, 0, NULL);
+	ok(store_begin(store));
+	put_node(store, 50, S_IFDIR);
+	put_name(store, "fifty", 50);
+	commit(store);
+	ok(store_close(store));
+	second_open(at("a.db"), STORE_KEEP, 0, NULL);
+	assert_sound(at("a.db"));
+}
+
+static void a_database_that_somebody_writes_to_is_busy(void **state)
+{
+	struct store_error error;
+	sqlite3 *db;
+
+	(void)state;
+	make_tree(at("a.db"));
+	assert_int_equal(sqlite3_open(at("a.db"), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(refusal(at("a.db"), STORE_KEEP, &error), -EBUSY);
+	assert_non_null(strstr(error.text, "another program"));
+	sqlite3_close(db);
+}
+
+static void what_cannot_be_written_is_refused_at_once(void **state)
+{
+	int status;
+
+	(void)state;
+	if (geteuid() != 0)
+		skip();
+	make_tree(at("a.db"));
+	make_tree(at("b.db"));
+	assert_int_equal(chmod(place, 0755), 0);
+	assert_int_equal(chmod(at("a.db"), 0444), 0);
+	assert_int_equal(chmod(at("b.db"), 0666), 0);
+	if (fork() == 0) {
+		struct store_error error = {""};
+
+		if (setgid(65534) || setuid(65534))
+			_exit(3);
+		if (refusal(at("a.db"), STORE_KEEP, &error) != -EACCES)
+			_exit(1);
+		if (refusal(at("b.db"), STORE_KEEP, &error) != -EACCES || !strstr(error.text, "directory"))
+			_exit(2);
+		_exit(0);
+	}
+	wait(&status);
+	assert_int_equal(status, 0);
+}
+
+static void write_file(const char *path, const char *bytes, size_t n)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_int_equal(fwrite(bytes, 1, n, file), n);
+	fclose(file);
+}
+
+static void what_is_no_database_of_a_tmpfs_is_refused(void **state)
+{
+	static char text[8192];
+	struct store_error error;
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	write_file(at("text"), text, sizeof(text));
+	assert_int_equal(refusal(at("text"), STORE_KEEP, &error), -EMEDIUMTYPE);
+	assert_int_equal(refusal(at("text"), STORE_LOAD, &error), -EMEDIUMTYPE);
+	assert_int_equal(refusal(place, STORE_LOAD, &error), -EMEDIUMTYPE);
+	assert_int_equal(refusal(place, STORE_KEEP, &error), -EISDIR);
+	assert_int_equal(mkfifo(at("fifo"), 0600), 0);
+	assert_int_equal(refusal(at("fifo"), STORE_LOAD, &error), -EMEDIUMTYPE);
+	run(at("other.db"), "CREATE TABLE people (name)");
+	assert_int_equal(refusal(at("other.db"), STORE_KEEP, &error), -EMEDIUMTYPE);
+	run(at("marked.db"), "PRAGMA application_id = 42; CREATE TABLE inodes (id); CREATE TABLE contents (id)");
+	assert_int_equal(refusal(at("marked.db"), STORE_KEEP, &error), -EMEDIUMTYPE);
+	run(at("view.db"), "CREATE TABLE t (a); CREATE TABLE contents (b); CREATE VIEW inodes AS SELECT * FROM t");
+	assert_int_equal(refusal(at("view.db"), STORE_KEEP, &error), -EMEDIUMTYPE);
+	assert_int_equal(refusal(at("none.db"), STORE_LOAD, &error), -ENOENT);
+	assert_int_not_equal(access(at("none.db"), F_OK), 0);
+}
+
+static void a_newer_version_is_refused(void **state)
+{
+	struct store_error error;
+
+	(void)state;
+	make_tree(at("a.db"));
+	run(at("a.db"), "PRAGMA user_version = 2");
+	assert_int_equal(refusal(at("a.db"), STORE_KEEP, &error), -EPROTO);
+	assert_int_equal(refusal(at("a.db"), STORE_LOAD, &error), -EPROTO);
+	assert_non_null(strstr(error.text, "version is 2"));
+}
+
+static void an_empty_file_is_a_new_database(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	write_file(at("a.db"), "", 0);
+	store = opened(at("a.db"), STORE_KEEP);
+	assert_false(store_has_tree(store));
+	ok(store_close(store));
+	make_tree(at("a.db"));
+	assert_sound(at("a.db"));
+}
+
+/* ------------------------------------------------------------------------ */
+/* Counters                                                                  */
+
+static uint64_t next_number_of(const char *path)
+{
+	struct store *store = opened(path, STORE_KEEP);
+	const char *line;
+	struct store_error error;
+	char *text = dump_store(store, &error);
+	uint64_t next;
+
+	line = strstr(text, "next=");
+	assert_non_null(line);
+	next = strtoull(line + 5, NULL, 10);
+	free(text);
+	ok(store_close(store));
+	return next;
+}
+
+static void counters_are_kept_and_an_unclean_end_skips_numbers(void **state)
+{
+	struct store *store;
+	int status;
+
+	(void)state;
+	make_tree(at("a.db"));
+	assert_int_equal(next_number_of(at("a.db")), 100);
+	if (fork() == 0) {
+		store = opened(at("a.db"), STORE_KEEP);
+		ok(store_begin(store));
+		put_node(store, 99, S_IFDIR);
+		put_name(store, "99", 99);
+		commit(store);
+		_exit(0);
+	}
+	wait(&status);
+	assert_int_equal(status, 0);
+	assert_int_equal(next_number_of(at("a.db")), 100 + (UINT64_C(1) << 32));
+	/* Until somebody has committed that. */
+	assert_int_equal(next_number_of(at("a.db")), 100 + (UINT64_C(1) << 32));
+	assert_sound(at("a.db"));
+}
+
+/* ------------------------------------------------------------------------ */
+/* The reference's tables                                                    */
+
+static const char reference[] =
+	"CREATE TABLE inodes (id INTEGER PRIMARY KEY, uid INT NOT NULL, gid INT NOT NULL, mode INT NOT NULL,"
+	" mtime_ns INT NOT NULL, atime_ns INT NOT NULL, ctime_ns INT NOT NULL, target BLOB(256),"
+	" size INT NOT NULL DEFAULT 0, rdev INT NOT NULL DEFAULT 0, data BLOB);"
+	"CREATE TABLE contents (rowid INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB(256) NOT NULL,"
+	" inode INT NOT NULL REFERENCES inodes(id), parent_inode INT NOT NULL REFERENCES inodes(id),"
+	" UNIQUE (name, parent_inode));"
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns) VALUES (1, 16877, 0, 0, 3, 2, 1);"
+	"INSERT INTO contents (name, parent_inode, inode) VALUES (x'2e2e', 1, 1);"
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, size, data)"
+	" VALUES (2, 33188, 5, 6, 1, 1, 1, 150000, zeroblob(75000) || CAST(zeroblob(75000) AS BLOB));"
+	"UPDATE inodes SET data = randomblob(150000) WHERE id = 2;"
+	"INSERT INTO contents (name, parent_inode, inode) VALUES (x'61', 1, 2);"
+	/* As a person types it. */
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, size, data)"
+	" VALUES (3, 33188, 5, 6, 1, 1, 1, 5, 'hello');"
+	"INSERT INTO contents (name, parent_inode, inode) VALUES ('greeting', 1, 3);"
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, target)"
+	" VALUES (4, 41471, 5, 6, 1, 1, 1, 'greeting');"
+	"INSERT INTO contents (name, parent_inode, inode) VALUES ('link', 1, 4);";
+
+static void a_database_of_the_reference_is_not_written_before_the_first_commit(void **state)
+{
+	struct store_error error;
+	struct store *store;
+	char *before, *after;
+
+	(void)state;
+	run(at("a.db"), reference);
+	before = list_place();
+	store = opened(at("a.db"), STORE_KEEP);
+	free(dump_store(store, &error));
+	ok(store_close(store));
+	after = list_place();
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	assert_query(at("a.db"), "PRAGMA application_id", "0");
+}
+
+static void a_database_of_the_reference_becomes_one_of_ours_with_all_it_has(void **state)
+{
+	struct store_error error;
+	struct store *store;
+	char *before, *after;
+
+	(void)state;
+	run(at("a.db"), reference);
+	before = dump_of(at("a.db"));
+	assert_non_null(strstr(before, "data 3 [0] hello\n"));
+	assert_non_null(strstr(before, "name 1/greeting 3\n"));
+	store = opened(at("a.db"), STORE_KEEP);
+	free(dump_store(store, &error));
+	ok(store_begin(store));
+	ok(store_commit(store, &(struct store_counters){.next_number = 5}));
+	free(dump_store(store, &error));
+	ok(store_close(store));
+	after = dump_of(at("a.db"));
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	assert_query(at("a.db"), "SELECT count(*) FROM contents WHERE typeof(name) <> 'blob'", "0");
+	assert_query(at("a.db"), "SELECT path FROM files WHERE inode = 3", "/greeting");
+	assert_sound(at("a.db"));
+}
+
+static void the_reference_s_bytes_of_a_file_become_chunks_when_it_changes(void **state)
+{
+	struct store_error error;
+	struct store *store;
+	char *text;
+
+	(void)state;
+	run(at("a.db"), reference);
+	store = opened(at("a.db"), STORE_KEEP);
+	free(dump_store(store, &error));
+	ok(store_begin(store));
+	put_file(store, 2, CHUNK + 10, CHUNK + 10);
+	ok(store_remove_chunks(store, 2, 2 * CHUNK, UINT64_MAX));
+	put_text(store, 2, CHUNK, "ten bytes!");
+	put_file(store, 3, 5, 5);
+	commit(store);
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT count(*) FROM inodes WHERE data IS NOT NULL", "0");
+	assert_query(at("a.db"), "SELECT group_concat(length(data)) FROM chunks WHERE inode = 2", "65536,10");
+	text = dump_of(at("a.db"));
+	assert_non_null(strstr(text, "data 3 [0] hello\n"));
+	free(text);
+	assert_sound(at("a.db"));
+}
+
+/* ------------------------------------------------------------------------ */
+
+#define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_PLACE(what_is_committed_is_read_again),
+		WITH_PLACE(what_is_changed_is_read_again),
+		WITH_PLACE(what_is_rolled_back_was_never_there),
+		WITH_PLACE(the_order_of_writes_within_a_transaction_is_free),
+		WITH_PLACE(a_name_that_leads_nowhere_is_not_committed),
+		WITH_PLACE(times_that_no_integer_holds_become_the_last_that_one_does),
+		WITH_PLACE(a_saved_copy_is_the_same_and_needs_nothing_beside_it),
+		WITH_PLACE(saving_replaces_nothing),
+		WITH_PLACE(loading_leaves_the_file_and_its_directory_alone),
+		WITH_PLACE(a_load_does_not_see_what_others_change_later),
+		WITH_PLACE(a_directory_in_which_nothing_can_be_made_is_loaded_from),
+		WITH_PLACE(others_read_while_it_is_kept),
+		WITH_PLACE(what_one_mount_keeps_another_cannot),
+		WITH_PLACE(a_database_that_somebody_writes_to_is_busy),
+		WITH_PLACE(what_cannot_be_written_is_refused_at_once),
+		WITH_PLACE(what_is_no_database_of_a_tmpfs_is_refused),
+		WITH_PLACE(a_newer_version_is_refused),
+		WITH_PLACE(an_empty_file_is_a_new_database),
+		WITH_PLACE(counters_are_kept_and_an_unclean_end_skips_numbers),
+		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
+		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
+		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
