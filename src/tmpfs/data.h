@@ -5,7 +5,7 @@
  * reads and writes without us (data_kernel.h).  Above the seam nothing knows which.
  *
  * The bytes of one file are guarded by the lock of its inode: for reading around look(), read(), seek(),
- * is_stale() and is_changing(), for writing around the rest.
+ * is_stale(), is_exposed() and is_changing(), for writing around the rest.
  *
  * Results are 0 or -errno unless said otherwise: -EFBIG past DATA_SIZE_MAX, -ENOSPC past the size of the
  * mount, -ENOMEM, and in the kernel's plane what its system calls give.
@@ -108,6 +108,10 @@ struct data_ops {
 	/* Whether somebody may write now without our seeing it. */
 	bool (*is_changing)(const struct data *data);
 
+	/* Whether somebody may write without our seeing it, now or until refresh() sees that he cannot any more: also to an
+	 * empty file, of whose attributes the kernel would know. */
+	bool (*is_exposed)(const struct data *data);
+
 	/* Whether look() may not know of what the kernel did; refresh() asks it. */
 	bool (*is_stale)(const struct data *data);
 	void (*refresh)(struct data_plane *plane, struct data *data);
@@ -141,6 +145,11 @@ struct data_plane {
 static inline bool data_is_stale(const struct data_plane *plane, const struct data *data)
 {
 	return plane->ops->is_stale && plane->ops->is_stale(data);
+}
+
+static inline bool data_is_exposed(const struct data_plane *plane, const struct data *data)
+{
+	return plane->ops->is_exposed && plane->ops->is_exposed(data);
 }
 
 static inline bool data_is_changing(const struct data_plane *plane, const struct data *data)

@@ -391,6 +391,11 @@ static bool kernel_is_changing(const struct data *data)
 	return backing && !is_empty(&backing->look) && (backing->writers > 0 || backing->was_writable);
 }
 
+static bool kernel_is_exposed(const struct data *data)
+{
+	return data->backing && (data->backing->writers > 0 || data->backing->was_writable);
+}
+
 static bool kernel_set_times(struct data_plane *plane, struct data *data, struct timespec times[2])
 {
 	struct backing *backing = data->backing;
@@ -443,6 +448,7 @@ static const struct data_ops data_kernel_ops = {
 	.open = kernel_open,
 	.close = kernel_close,
 	.is_changing = kernel_is_changing,
+	.is_exposed = kernel_is_exposed,
 	.is_stale = kernel_is_stale,
 	.refresh = kernel_refresh,
 	.tidy = kernel_tidy,

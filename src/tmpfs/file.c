@@ -2,6 +2,8 @@
 /* Reading and writing a regular file.  See file.h. */
 #include "file.h"
 
+#include "inode_store.h"
+#include "journal.h"
 #include "mem.h"
 
 #include <errno.h>
@@ -25,9 +27,16 @@ static unsigned data_flags(const struct inode *inode, unsigned flags) REQUIRES_S
 	if (flags & FILE_OPEN_NEW)
 		result |= DATA_OPEN_NEW;
 	/* Only we know who may not keep these bits by writing. */
-	if (inode_drops_setid(inode))
+	if (inode_drops_setid(inode) || (flags & FILE_OPEN_SYNC))
 		result |= DATA_OPEN_OURS;
 	return result;
+}
+
+/* Whoever may write without our seeing it may have done so. */
+static void note_exposure(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock)
+{
+	if (inode_is_suspect(inode, plane))
+		journal_note_range(plane->journal, inode->number, JOURNAL_SUSPECT | JOURNAL_BYTES, 0, JOURNAL_END);
 }
 
 static int open_locked(struct inode *inode, struct data_plane *plane, unsigned flags, void *request,
@@ -36,6 +45,9 @@ static int open_locked(struct inode *inode, struct data_plane *plane, unsigned f
 	bool was_changing;
 	int handle;
 
+	handle = inode_load_locked(inode, plane);
+	if (handle < 0)
+		return handle;
 	inode_stay_locked(inode, plane);
 	inode_refresh_locked(inode, plane);
 	was_changing = data_is_changing(plane, &inode->data);
@@ -43,8 +55,9 @@ static int open_locked(struct inode *inode, struct data_plane *plane, unsigned f
 	if (handle < 0)
 		return handle;
 	opening->handle = handle;
+	note_exposure(inode, plane);
 	inode_watch_setid_locked(inode, plane);
-	opening->is_ours = inode_drops_setid(inode);
+	opening->is_ours = inode_drops_setid(inode) || (flags & FILE_OPEN_SYNC);
 	opening->is_first_writer = (flags & FILE_OPEN_WRITER) && !was_changing;
 	return 0;
 }
@@ -67,6 +80,7 @@ void file_close(struct inode *inode, struct data_plane *plane, unsigned flags)
 	if (must_be_regular(inode))
 		return;
 	small_rwlock_wrlock(&inode->lock);
+	note_exposure(inode, plane);
 	plane->ops->close(plane, &inode->data, flags & FILE_OPEN_WRITER ? DATA_OPEN_WRITER : 0);
 	/* Of the last open this tells whether the file is empty now, and whether somebody's bits are lost. */
 	if ((flags & FILE_OPEN_WRITER) || inode_drops_setid(inode))
@@ -80,9 +94,11 @@ ssize_t file_read(struct inode *inode, struct data_plane *plane, void *buf, size
 {
 	ssize_t got = must_be_regular(inode);
 
+	if (!got)
+		got = inode_load(inode, plane);
 	if (got < 0)
 		return got;
-	inode_begin_access(inode);
+	inode_begin_access(inode, plane);
 	got = plane->ops->read(plane, &inode->data, buf, n, off);
 	inode_end_access(inode);
 	return got;
@@ -95,18 +111,33 @@ static void written_locked(struct inode *inode, struct data_plane *plane, unsign
 		inode_modified_locked(inode);
 	if (!(flags & FILE_KEEP_SETID))
 		inode_drop_setid_locked(inode, plane, !(flags & FILE_DROP_SETID), flags & FILE_DROP_AS_STRANGER);
+	journal_note(plane->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS);
+}
+
+/* The bytes are about to change: they are here, and are known to. */
+static int prepare_bytes(struct inode *inode, struct data_plane *plane, uint64_t off, uint64_t n) REQUIRES(inode->lock)
+{
+	int err = inode_load_locked(inode, plane);
+
+	if (err)
+		return err;
+	inode_stay_locked(inode, plane);
+	journal_before_bytes(plane, inode, off, n < JOURNAL_END - off ? off + n : JOURNAL_END);
+	return 0;
 }
 
 ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *buf, size_t n, uint64_t off,
 		   unsigned flags)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	ssize_t written = must_be_regular(inode);
 
 	if (written < 0)
 		return written;
 	small_rwlock_wrlock(&inode->lock);
-	inode_stay_locked(inode, plane);
-	written = plane->ops->write(plane, &inode->data, buf, n, off);
+	written = prepare_bytes(inode, plane, off, n);
+	if (written == 0)
+		written = plane->ops->write(plane, &inode->data, buf, n, off);
 	if (written > 0)
 		written_locked(inode, plane, flags);
 	small_rwlock_wrunlock(&inode->lock);
@@ -115,13 +146,18 @@ ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *bu
 
 void file_lose(struct inode *inode, struct data_plane *plane, uint64_t end)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	struct data_look look;
 
 	small_rwlock_wrlock(&inode->lock);
 	inode_refresh_locked(inode, plane);
+	if (inode->is_stored)
+		goto starve; /* nothing of it has changed: there was no room even to load it */
 	plane->ops->look(plane, &inode->data, &look);
+	journal_before_bytes(plane, inode, look.size, end);
 	if (end > look.size)
 		(void)plane->ops->resize(plane, &inode->data, end); /* takes no room; it may only be too long */
+starve:
 	inode->starved = true;
 	small_rwlock_wrunlock(&inode->lock);
 }
@@ -175,6 +211,7 @@ static int allocate_locked(struct data *data, struct data_plane *plane, int mode
 
 int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint64_t off, uint64_t len, unsigned flags)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	int err = must_be_regular(inode);
 
 	if (!err)
@@ -182,9 +219,10 @@ int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint6
 	if (err)
 		return err;
 	small_rwlock_wrlock(&inode->lock);
-	inode_stay_locked(inode, plane);
+	err = prepare_bytes(inode, plane, off, len);
 	inode_refresh_locked(inode, plane);
-	err = allocate_locked(&inode->data, plane, mode, off, len);
+	if (!err)
+		err = allocate_locked(&inode->data, plane, mode, off, len);
 	if (!err)
 		written_locked(inode, plane, flags);
 	small_rwlock_wrunlock(&inode->lock);
@@ -197,6 +235,9 @@ int64_t file_seek(struct inode *inode, struct data_plane *plane, uint64_t off, i
 
 	if (found < 0 || (whence != SEEK_DATA && whence != SEEK_HOLE))
 		return -EINVAL;
+	found = inode_load(inode, plane);
+	if (found < 0)
+		return found;
 	small_rwlock_rdlock(&inode->lock);
 	found = plane->ops->seek(plane, &inode->data, off, whence);
 	small_rwlock_rdunlock(&inode->lock);
@@ -232,8 +273,10 @@ static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, u
 			   struct data_plane *plane, unsigned flags) NO_THREAD_SAFETY_ANALYSIS
 {
 	struct data_look look;
-	ssize_t copied;
+	ssize_t copied = inode_load_locked(from, plane);
 
+	if (copied < 0)
+		return copied;
 	inode_refresh_locked(from, plane);
 	plane->ops->look(plane, &from->data, &look);
 	if (off >= look.size)
@@ -242,7 +285,9 @@ static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, u
 		n = (size_t)(look.size - off);
 	if (from == to && overlap(off, to_off, n))
 		return -EINVAL;
-	inode_stay_locked(to, plane);
+	copied = prepare_bytes(to, plane, to_off, n);
+	if (copied < 0)
+		return copied;
 	copied = plane->ops->copy(plane, &from->data, off, &to->data, to_off, n);
 	if (copied > 0)
 		written_locked(to, plane, flags);
@@ -252,6 +297,7 @@ static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, u
 ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
 		  struct data_plane *plane, unsigned flags)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	ssize_t copied = must_be_regular(from);
 
 	if (copied == 0)
@@ -261,7 +307,7 @@ ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t t
 	if (to_off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - to_off)
 		return -EFBIG;
 	/* Reading stamps atime, by a lock of its own. */
-	inode_begin_access(from);
+	inode_begin_access(from, plane);
 	inode_end_access(from);
 	lock_both(from, to);
 	copied = copy_locked(from, off, to, to_off, n, plane, flags);

@@ -21,6 +21,7 @@ enum file_write_flags {
 enum file_open_flags {
 	FILE_OPEN_WRITER = 1 << 0, /* may write */
 	FILE_OPEN_NEW = 1 << 1, /* just made */
+	FILE_OPEN_SYNC = 1 << 2, /* reading and writing is to come to us */
 };
 
 /* How an open is to go on. */

@@ -3,6 +3,8 @@
 #include "inode.h"
 
 #include "acl.h"
+#include "inode_store.h"
+#include "journal.h"
 #include "mem.h"
 
 #include <assert.h>
@@ -76,17 +78,26 @@ void inode_init(struct inode *inode, uint64_t number, mode_t mode, struct owner 
 /* ------------------------------------------------------------------------ */
 /* Attributes                                                                */
 
+/* What is to be said of the bytes, be they in the plane or in a store. */
+static void look_at(const struct inode *inode, struct data_plane *plane, struct data_look *look)
+	REQUIRES_SHARED(inode->lock)
+{
+	if (inode->is_stored)
+		*look = (struct data_look){.size = inode->data.stored.size, .allocated = inode->data.stored.allocated};
+	else
+		plane->ops->look(plane, &inode->data, look);
+}
+
 static void stat_data(const struct inode *inode, struct data_plane *plane, struct stat *st) REQUIRES_SHARED(inode->lock)
 {
 	struct data_look look;
 
-	plane->ops->look(plane, &inode->data, &look);
+	look_at(inode, plane, &look);
 	st->st_size = (off_t)look.size;
 	st->st_blocks = (blkcnt_t)((look.allocated + 511) / 512);
 }
 
-static void stat_locked(const struct inode *inode, struct data_plane *plane, struct stat *st)
-	REQUIRES_SHARED(inode->lock)
+void inode_stat_locked(const struct inode *inode, struct data_plane *plane, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = inode->number;
@@ -132,8 +143,8 @@ static struct mem_cost cost_of(const struct inode *inode, struct data_plane *pla
 	struct data_look look = {0};
 
 	if (inode_is_regular(inode))
-		plane->ops->look(plane, &inode->data, &look);
-	*(plane->ops->is_share ? &cost.share : &cost.memory) += look.allocated;
+		look_at(inode, plane, &look);
+	*(plane->ops->is_share && !inode->is_stored ? &cost.share : &cost.memory) += look.allocated;
 	cost.memory += xattr_cost(inode->xattrs);
 	return cost;
 }
@@ -159,20 +170,32 @@ static bool is_just_after(struct stamp a, const struct timespec *b)
 	return by > 0 && by < TICK_NS;
 }
 
+static bool is_stale(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
+{
+	return inode_is_regular(inode) && !inode->is_stored && data_is_stale(plane, &inode->data);
+}
+
+bool inode_is_suspect(const struct inode *inode, const struct data_plane *plane)
+{
+	return inode_is_regular(inode) && !inode->is_stored && data_is_exposed(plane, &inode->data);
+}
+
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 {
 	struct data_look look;
 	struct mem_cost before;
 
-	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+	if (!is_stale(inode, plane))
 		return;
 	before = cost_of(inode, plane);
 	plane->ops->refresh(plane, &inode->data);
 	plane->ops->look(plane, &inode->data, &look);
 	if (look.allocated != before.share) /* a plane that is ever stale is the share */
 		stay_with(inode, plane, &before);
-	if (look.was_read)
+	if (look.was_read) {
 		inode->atime = stamp_of(&look.atime);
+		journal_note(plane->journal, inode->number, JOURNAL_NODE);
+	}
 	if (look.was_written) {
 		if (!is_just_after(inode->mtime, &look.mtime))
 			inode->mtime = stamp_of(&look.mtime);
@@ -180,15 +203,17 @@ void inode_refresh_locked(struct inode *inode, struct data_plane *plane)
 		take_later(&inode->ctime, &look.ctime);
 	}
 	/* Nobody knows who it was that wrote. */
-	if (look.is_setid_lost)
+	if (look.is_setid_lost) {
 		inode_drop_setid_locked(inode, plane, false, true);
+		journal_note(plane->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS);
+	}
 }
 
 /* Takes the lock for reading, with nothing stale. */
 static void rdlock_fresh(struct inode *inode, struct data_plane *plane) ACQUIRE_SHARED(inode->lock)
 {
 	small_rwlock_rdlock(&inode->lock);
-	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+	if (!is_stale(inode, plane))
 		return;
 	small_rwlock_rdunlock(&inode->lock);
 	small_rwlock_wrlock(&inode->lock);
@@ -201,7 +226,7 @@ static bool try_rdlock_fresh(struct inode *inode, struct data_plane *plane) NO_T
 {
 	if (!small_rwlock_tryrdlock(&inode->lock))
 		return false;
-	if (!inode_is_regular(inode) || !data_is_stale(plane, &inode->data))
+	if (!is_stale(inode, plane))
 		return true;
 	small_rwlock_rdunlock(&inode->lock);
 	if (!small_rwlock_trywrlock(&inode->lock))
@@ -218,7 +243,8 @@ static bool try_rdlock_fresh(struct inode *inode, struct data_plane *plane) NO_T
  */
 static bool may_change(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock)
 {
-	return inode->lost_names > 0 || (inode_is_regular(inode) && data_is_changing(plane, &inode->data));
+	return inode->lost_names > 0 ||
+	       (inode_is_regular(inode) && !inode->is_stored && data_is_changing(plane, &inode->data));
 }
 
 bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, struct timespec *btime)
@@ -226,7 +252,7 @@ bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, 
 	bool may;
 
 	rdlock_fresh(inode, plane);
-	stat_locked(inode, plane, st);
+	inode_stat_locked(inode, plane, st);
 	if (btime)
 		*btime = timespec_of(inode->btime);
 	may = may_change(inode, plane);
@@ -238,7 +264,7 @@ bool inode_try_stat(struct inode *inode, struct data_plane *plane, struct stat *
 {
 	if (!try_rdlock_fresh(inode, plane))
 		return false;
-	stat_locked(inode, plane, st);
+	inode_stat_locked(inode, plane, st);
 	*may = may_change(inode, plane);
 	small_rwlock_rdunlock(&inode->lock);
 	return true;
@@ -313,8 +339,13 @@ static int change_size(struct inode *inode, struct data_plane *plane, const stru
 	if (!inode_is_regular(inode))
 		return inode_is_dir(inode) ? -EISDIR : -EINVAL;
 	inode_stay_locked(inode, plane);
-	plane->ops->look(plane, &inode->data, &look);
-	err = plane->ops->resize(plane, &inode->data, change->size);
+	look_at(inode, plane, &look);
+	journal_before_bytes(plane, inode, look.size < change->size ? look.size : change->size, JOURNAL_END);
+	if (change->size == 0)
+		inode_forget_stored_locked(inode, plane);
+	err = inode_load_locked(inode, plane);
+	if (!err)
+		err = plane->ops->resize(plane, &inode->data, change->size);
 	if (err)
 		return err;
 	if (is_stamped(change, &look))
@@ -369,7 +400,8 @@ static void change_times(struct inode *inode, struct data_plane *plane, const st
 	if (change->set & INODE_SET_MTIME)
 		inode->mtime = change->set & INODE_MTIME_NOW ? now : stamp_of(&change->mtime);
 	inode->ctime = change->set & INODE_SET_CTIME ? stamp_of(&change->ctime) : now;
-	if ((change->set & (INODE_SET_ATIME | INODE_SET_MTIME)) && inode_is_regular(inode) && plane->ops->set_times)
+	if ((change->set & (INODE_SET_ATIME | INODE_SET_MTIME)) && inode_is_regular(inode) && !inode->is_stored &&
+	    plane->ops->set_times)
 		set_data_times(inode, plane, change->set);
 }
 
@@ -382,12 +414,13 @@ static bool changes_times(const struct inode_change *change)
 
 void inode_watch_setid_locked(struct inode *inode, struct data_plane *plane)
 {
-	if (inode_is_regular(inode) && plane->ops->watch_setid)
+	if (inode_is_regular(inode) && !inode->is_stored && plane->ops->watch_setid)
 		plane->ops->watch_setid(plane, &inode->data, inode_drops_setid(inode));
 }
 
 int inode_change(struct inode *inode, struct data_plane *plane, const struct inode_change *change, struct stat *after)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	int err = 0;
 
 	small_rwlock_wrlock(&inode->lock);
@@ -407,7 +440,9 @@ int inode_change(struct inode *inode, struct data_plane *plane, const struct ino
 		change_times(inode, plane, change);
 	inode_watch_setid_locked(inode, plane);
 	inode_refresh_locked(inode, plane); /* the new size may only now be known */
-	stat_locked(inode, plane, after);
+	inode_stat_locked(inode, plane, after);
+	/* A capability may have gone, or an ACL have changed. */
+	journal_note(plane->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS);
 unlock:
 	small_rwlock_wrunlock(&inode->lock);
 	return err;
@@ -489,7 +524,10 @@ static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRE
 	xattr_clear(&inode->xattrs, plane->mem);
 	switch (inode->type) {
 	case DT_REG:
-		plane->ops->clear(plane, &inode->data);
+		if (inode->is_stored)
+			mem_uncharge(plane->mem, inode->data.stored.allocated);
+		else
+			plane->ops->clear(plane, &inode->data);
 		break;
 	case DT_DIR:
 		dir_done(&inode->dir, plane->mem);
@@ -594,7 +632,7 @@ static bool atime_is_due(const struct inode *inode, struct stamp now) REQUIRES_S
 	       now.sec - inode->atime.sec >= DAY_S;
 }
 
-void inode_begin_access(struct inode *inode)
+void inode_begin_access(struct inode *inode, struct data_plane *plane)
 {
 	struct stamp now = stamp_now();
 
@@ -604,6 +642,7 @@ void inode_begin_access(struct inode *inode)
 	small_rwlock_rdunlock(&inode->lock);
 	small_rwlock_wrlock(&inode->lock);
 	inode->atime = now;
+	journal_note(plane->journal, inode->number, JOURNAL_NODE);
 	small_rwlock_downgrade(&inode->lock);
 }
 

@@ -134,6 +134,10 @@ bool inode_stat(struct inode *inode, struct data_plane *plane, struct stat *st, 
 /* The same without waiting for anybody.  Returns false if somebody changes the inode just now. */
 bool inode_try_stat(struct inode *inode, struct data_plane *plane, struct stat *st, bool *may_change);
 
+/* The attributes as they were when somebody last looked at the bytes. */
+void inode_stat_locked(const struct inode *inode, struct data_plane *plane, struct stat *st)
+	REQUIRES_SHARED(inode->lock);
+
 /* Takes over what happened to the bytes without us. */
 void inode_refresh_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);
 
@@ -175,12 +179,15 @@ int inode_inherit(struct inode *dir, struct mem *mem, mode_t *mode, struct owner
 
 /* Somebody reads from @inode: relatime's rule decides whether atime follows.  Then
  * holds its lock for reading, until inode_end_access(). */
-void inode_begin_access(struct inode *inode) ACQUIRE_SHARED(inode->lock);
+void inode_begin_access(struct inode *inode, struct data_plane *plane) ACQUIRE_SHARED(inode->lock);
 void inode_end_access(struct inode *inode) RELEASE_SHARED(inode->lock);
 
 /* Sets mtime and ctime to now, or ctime alone. */
 void inode_modified_locked(struct inode *inode) REQUIRES(inode->lock);
 void inode_changed_locked(struct inode *inode) REQUIRES(inode->lock);
+
+/* Whether the kernel may change the bytes by itself, now or until it is seen to have closed them. */
+bool inode_is_suspect(const struct inode *inode, const struct data_plane *plane) REQUIRES_SHARED(inode->lock);
 
 /* After a change of what a write may have to drop: who has the file open may go on writing without our seeing it. */
 void inode_watch_setid_locked(struct inode *inode, struct data_plane *plane) REQUIRES(inode->lock);

@@ -3,6 +3,7 @@
 #include "inode_xattr.h"
 
 #include "acl.h"
+#include "journal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -94,11 +95,13 @@ static void xattr_changed(struct inode *inode, struct data_plane *plane, const c
 		inode->has_capability = is_there;
 	inode_watch_setid_locked(inode, plane);
 	inode_changed_locked(inode);
+	journal_note(plane->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS);
 }
 
 int inode_set_xattr(struct inode *inode, struct data_plane *plane, const char *name, const void *value, size_t size,
 		    int flags, bool keeps_setgid)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	int err = check_name(name);
 
 	if (err)
@@ -133,6 +136,7 @@ int inode_restore_xattr(struct inode *inode, struct data_plane *plane, const cha
 
 int inode_remove_xattr(struct inode *inode, struct data_plane *plane, const char *name, bool keeps_setgid)
 {
+	scoped_change gate = journal_begin_change(plane->journal);
 	int err = check_name(name);
 
 	if (err)

@@ -4,7 +4,9 @@
 
 #include "inode.h"
 
+#include <errno.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 /* Consecutive numbers go to different shards, and what has the same number of
  * trailing zeros to different chains. */
@@ -90,6 +92,36 @@ struct inode *itable_get(struct itable *itable, uint64_t number)
 		inode = (struct inode *)*at;
 	small_rwlock_rdunlock(&shard->lock);
 	return inode;
+}
+
+struct collection {
+	struct inode **inodes;
+	size_t n;
+};
+
+static void collect(struct table_link *link, void *arg)
+{
+	struct collection *collection = arg;
+
+	if (ref_unless_zero((struct inode *)link))
+		collection->inodes[collection->n++] = (struct inode *)link;
+}
+
+int itable_get_all(struct itable *itable, unsigned number, struct inode ***inodes, size_t *n)
+{
+	struct itable_shard *shard = &itable->shards[number];
+	struct collection collection = {0};
+
+	small_rwlock_rdlock(&shard->lock);
+	collection.inodes = malloc((shard->table.count + (size_t)1) * sizeof(collection.inodes[0]));
+	if (collection.inodes)
+		table_each(&shard->table, collect, &collection);
+	small_rwlock_rdunlock(&shard->lock);
+	if (!collection.inodes)
+		return -ENOMEM;
+	*inodes = collection.inodes;
+	*n = collection.n;
+	return 0;
 }
 
 bool itable_unref(struct itable *itable, struct mem *mem, struct inode *inode, uint64_t n)

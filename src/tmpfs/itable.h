@@ -31,6 +31,10 @@ struct itable {
 
 void itable_init(struct itable *itable);
 
+/* All inodes of one shard that are not being freed, each with a further reference: an array for the caller to free(3).
+ * Returns -ENOMEM with nothing referred to. */
+int itable_get_all(struct itable *itable, unsigned shard, struct inode ***inodes, size_t *n);
+
 /* Calls @drop for each inode, which may free it.  Nobody else uses the table. */
 void itable_drain(struct itable *itable, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg);
 

@@ -131,7 +131,7 @@ int op_readlink(struct llfuse_request *req, uint64_t ino, struct llfuse_data *da
 		err = -EINVAL;
 		goto put;
 	}
-	inode_begin_access(inode);
+	inode_begin_access(inode, tree_of(req)->plane);
 	inode_end_access(inode);
 	room = llfuse_data_room(data);
 	if (!room) {

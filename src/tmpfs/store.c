@@ -158,6 +158,8 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_PUT_CHUNK] = "INSERT INTO chunks (inode, offset, data) VALUES (?1, ?2, ?3) "
 			    "ON CONFLICT (inode, offset) DO UPDATE SET data = ?3",
 	[STORE_REMOVE_CHUNKS] = "DELETE FROM chunks WHERE inode = ?1 AND offset >= ?2 AND offset < ?3",
+	[STORE_REMOVE_ALL_NAMES] = "DELETE FROM contents WHERE name <> x'2e2e'",
+	[STORE_REMOVE_NAMELESS] = "DELETE FROM inodes WHERE id NOT IN (SELECT inode FROM contents)",
 	[STORE_FORGET_DATA] = "UPDATE inodes SET data = NULL WHERE id = ?1",
 	[STORE_READ_DATA] = "SELECT size, typeof(data) FROM inodes WHERE id = ?1",
 	[STORE_READ_CHUNKS] = "SELECT offset, data FROM chunks WHERE inode = ?1 ORDER BY offset",

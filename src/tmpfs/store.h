@@ -114,6 +114,10 @@ int store_put_name(struct store *store, uint64_t parent, const char *name, size_
 /* If it is there. */
 int store_remove_name(struct store *store, uint64_t parent, const char *name, size_t len);
 
+/* Every name goes, for all to be put again before the commit; and every inode that has none then. */
+int store_remove_all_names(struct store *store);
+int store_remove_nameless(struct store *store);
+
 /* These are all that the inode has: @xattrs is the first of a list, or NULL. */
 int store_put_xattrs(struct store *store, uint64_t number, const struct xattr *xattrs);
 

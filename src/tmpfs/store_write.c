@@ -226,3 +226,13 @@ int store_put_xattrs(struct store *store, uint64_t number, const struct xattr *x
 		err = put_xattr(&store->writer, number, xattrs);
 	return err;
 }
+
+int store_remove_all_names(struct store *store)
+{
+	return store_do(&store->writer, STORE_REMOVE_ALL_NAMES);
+}
+
+int store_remove_nameless(struct store *store)
+{
+	return store_do(&store->writer, STORE_REMOVE_NAMELESS);
+}

@@ -207,6 +207,16 @@ void table_remove(struct table *table, struct mem *mem, struct table_link **at)
 		shrink(table, mem);
 }
 
+void table_each(const struct table *table, void (*visit)(struct table_link *link, void *arg), void *arg)
+{
+	size_t chain;
+	struct table_link *link;
+
+	for (chain = 0; chain < table->chains; chain++)
+		for (link = *head(table, chain); link; link = link->next)
+			visit(link, arg);
+}
+
 void table_drain(struct table *table, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg)
 {
 	size_t chain;

@@ -48,6 +48,9 @@ void table_insert(struct table *table, struct mem *mem, struct table_link *link,
 /* Takes out the link that @at points to, which table_chain() led to. */
 void table_remove(struct table *table, struct mem *mem, struct table_link **at);
 
+/* Calls @visit for each link.  It changes nothing of the table. */
+void table_each(const struct table *table, void (*visit)(struct table_link *link, void *arg), void *arg);
+
 /* Calls @drop for each link, which may free it, and empties the table. */
 void table_drain(struct table *table, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg);
 

@@ -3,6 +3,7 @@
 #include "tree.h"
 
 #include "data_heap.h"
+#include "journal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -70,7 +71,11 @@ int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, 
 	random_bytes(&tree->generation, sizeof(tree->generation));
 	if (tree->generation == 0)
 		tree->generation = 1;
-	err = data_heap_new(&tree->mem, &tree->plane);
+	err = journal_new(&tree->journal);
+	if (!err)
+		err = data_heap_new(&tree->mem, &tree->plane);
+	if (!err)
+		tree->plane->journal = tree->journal;
 	if (!err)
 		err = make_root(tree, mode, owner);
 	if (err) {
@@ -97,6 +102,7 @@ int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options
 	if (err)
 		return err;
 	tree->plane->ops->free(tree->plane);
+	plane->journal = tree->journal;
 	tree->plane = plane;
 	return 0;
 }
@@ -110,10 +116,22 @@ void tree_free(struct tree *tree)
 	itable_drain(&tree->inodes, &tree->mem, free_link, tree);
 	if (tree->plane)
 		tree->plane->ops->free(tree->plane);
+	journal_free(tree->journal);
 	mem_done(&tree->mem);
 	(void)pthread_mutex_destroy(&tree->losses.lock);
 	(void)pthread_rwlock_destroy(&tree->lock); /* fails only while it is held */
 	free(tree);
+}
+
+void tree_note(struct tree *tree, const struct inode *inode, unsigned what)
+{
+	journal_note(tree->journal, inode->number, what);
+}
+
+void tree_note_name(struct tree *tree, const struct inode *dir, const char *bytes, size_t len)
+{
+	journal_note_name(tree->journal, dir->number, bytes, len);
+	journal_note(tree->journal, dir->number, JOURNAL_NODE);
 }
 
 void tree_usage(struct tree *tree, struct tree_limits *limits, struct tree_limits *used)
@@ -350,7 +368,7 @@ int tree_list_begin(struct tree *tree, uint64_t number, uint64_t off, struct tre
 
 	if (err)
 		return err;
-	inode_begin_access(list->dir);
+	inode_begin_access(list->dir, tree->plane);
 	inode_end_access(list->dir);
 	list->tree = tree;
 	list->off = off;

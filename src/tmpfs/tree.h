@@ -13,7 +13,9 @@
  *  T5  An operation that fails leaves everything as it was.
  *  T7  What the tree costs stays within its size, and its inodes within their number.
  *
- * Locks, in this order: tree.lock; one inode.lock; a shard of the itable.
+ *  J1  What was changed and is not noted in the journal is as it was when it was last captured.
+ *
+ * Locks, in this order: the gate of the journal; tree.lock; one inode.lock; a shard of the itable, or the journal's lock.
  * tree.lock guards all names (struct dir).  tree_put() may free a whole file, and is
  * never called with a lock held.
  */
@@ -56,6 +58,7 @@ struct tree {
 	struct siphash_key name_key;
 	uint32_t generation; /* of all inodes of this tree; not 0.  Kept by a store, and set by tree_restore() then */
 	struct data_plane *plane; /* where the bytes of files are */
+	struct journal *journal; /* the plane's, too */
 	struct inode *root;
 };
 
@@ -185,6 +188,12 @@ int tree_name(const struct tree *tree, const char *bytes, struct dir_name *name)
 /* A change of names in @dir begins; @inode lost a name in it, and may have others. */
 void tree_change_begins(struct tree *tree, const struct inode *dir);
 void tree_lost_name(struct tree *tree, const struct inode *dir, struct inode *inode);
+
+/* @name was given in @dir, taken away there, or leads to something else. */
+void tree_note_name(struct tree *tree, const struct inode *dir, const char *bytes, size_t len);
+
+/* Something of @inode changed: enum journal_what. */
+void tree_note(struct tree *tree, const struct inode *inode, unsigned what);
 
 /* As tree_get(), for a directory.  Returns 0, -ESTALE or -ENOTDIR. */
 int tree_get_dir(struct tree *tree, uint64_t number, struct inode **dir);

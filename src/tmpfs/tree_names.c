@@ -2,6 +2,8 @@
 /* The tree: making and removing names.  See tree.h. */
 #include "tree.h"
 
+#include "journal.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -30,6 +32,8 @@ static int name_new_inode(struct tree *tree, struct inode *parent, const struct 
 		if (inode_is_dir(inode))
 			inode->dir.parent = parent;
 		inode_dir_changed(parent, 1, inode_is_dir(inode));
+		tree_note_name(tree, parent, name->bytes, name->len);
+		tree_note(tree, inode, JOURNAL_NODE | JOURNAL_XATTRS);
 	}
 	pthread_rwlock_unlock(&tree->lock);
 	return err;
@@ -69,6 +73,7 @@ static int fill_contents(struct tree *tree, struct inode *inode, const struct co
 static int make_node(struct tree *tree, uint64_t parent, const char *bytes, mode_t mode, struct owner owner,
 		     const struct contents *contents, struct inode **made)
 {
+	scoped_change gate = journal_begin_change(tree->journal);
 	struct dir_name name;
 	struct inode *dir, *inode;
 	int err;
@@ -141,6 +146,7 @@ int tree_symlink(struct tree *tree, uint64_t parent, const char *name, const cha
 
 int tree_tmpfile(struct tree *tree, uint64_t parent, mode_t mode, struct owner owner, struct inode **made)
 {
+	scoped_change gate = journal_begin_change(tree->journal);
 	struct inode *dir;
 	int err;
 
@@ -156,6 +162,7 @@ int tree_tmpfile(struct tree *tree, uint64_t parent, mode_t mode, struct owner o
 
 static int link_locked(struct tree *tree, struct inode *inode, struct inode *dir, const struct dir_name *name)
 {
+	const bool was_unnamed = !inode_has_name(inode);
 	struct dir_entry *entry;
 	int err;
 
@@ -172,11 +179,16 @@ static int link_locked(struct tree *tree, struct inode *inode, struct inode *dir
 	}
 	tree_ref(inode);
 	inode_dir_changed(dir, 1, 0);
+	tree_note_name(tree, dir, name->bytes, name->len);
+	/* If this is its first name, nothing of it was ever captured. */
+	journal_note_range(tree->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_BYTES, 0,
+			   was_unnamed ? JOURNAL_END : 0);
 	return 0;
 }
 
 int tree_link(struct tree *tree, uint64_t number, uint64_t parent, const char *bytes, struct inode **linked)
 {
+	scoped_change gate = journal_begin_change(tree->journal);
 	struct dir_name name;
 	struct inode *dir, *inode;
 	int err;
@@ -234,12 +246,15 @@ static int remove_locked(struct tree *tree, struct inode *dir, const struct dir_
 		inode->dir.parent = NULL;
 	inode_links_changed(inode, -1);
 	inode_dir_changed(dir, -1, want_dir ? -1 : 0);
+	tree_note_name(tree, dir, name->bytes, name->len);
+	tree_note(tree, inode, JOURNAL_NODE);
 	*victim = inode;
 	return 0;
 }
 
 static int remove_name(struct tree *tree, uint64_t parent, const char *bytes, bool want_dir)
 {
+	scoped_change gate = journal_begin_change(tree->journal);
 	struct dir_name name;
 	struct inode *dir, *victim;
 	int err;

@@ -2,6 +2,8 @@
 /* The tree: rename(2) and renameat2(2).  See tree.h. */
 #include "tree.h"
 
+#include "journal.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -130,6 +132,12 @@ static int move_locked(struct tree *tree, const struct place *from, const struct
 	return 0;
 }
 
+/* A name leads to something else than before, or to nothing. */
+static void note_place(struct tree *tree, const struct place *place)
+{
+	tree_note_name(tree, place->dir, place->name.bytes, place->name.len);
+}
+
 static int rename_locked(struct tree *tree, struct place *from, struct place *to, unsigned flags,
 			 struct inode *whiteout, struct inode **replaced)
 {
@@ -143,6 +151,14 @@ static int rename_locked(struct tree *tree, struct place *from, struct place *to
 		return -ENOENT;
 	if (to->entry && to->entry->inode == from->entry->inode)
 		return 0; /* two names of one file both stay: rename(2) */
+	/* In time: no capture is taken before the request is done. */
+	note_place(tree, from);
+	note_place(tree, to);
+	tree_note(tree, from->entry->inode, JOURNAL_NODE);
+	if (to->entry)
+		tree_note(tree, to->entry->inode, JOURNAL_NODE);
+	if (whiteout)
+		tree_note(tree, whiteout, JOURNAL_NODE | JOURNAL_XATTRS);
 	return flags & RENAME_EXCHANGE ? exchange_locked(from, to) : move_locked(tree, from, to, whiteout, replaced);
 }
 
@@ -155,6 +171,7 @@ static int make_whiteout(struct tree *tree, struct inode *dir, struct owner owne
 
 static int rename_between(struct tree *tree, struct place *from, struct place *to, unsigned flags, struct owner owner)
 {
+	scoped_change gate = journal_begin_change(tree->journal);
 	struct inode *replaced = NULL, *whiteout = NULL;
 	int err;
 

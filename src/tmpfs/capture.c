@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking a capture, and what is set aside for it.  See capture.h. */
+#include "capture_internal.h"
+
+#include "inode_store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BLOCK_SIZE ((size_t)1 << 20)
+
+/* ------------------------------------------------------------------------ */
+/* Memory                                                                    */
+
+static void *keep_room(struct capture *capture, size_t n)
+{
+	struct captured_block *block = capture->blocks;
+	size_t size = n > BLOCK_SIZE ? n : BLOCK_SIZE;
+	void *room;
+
+	n = (n + 7) & ~(size_t)7;
+	if (!block || block->size - block->used < n) {
+		block = malloc(sizeof(*block) + size + 8);
+		if (!block) {
+			capture->is_short = true;
+			return NULL;
+		}
+		*block = (struct captured_block){.next = capture->blocks, .size = size + 8};
+		capture->blocks = block;
+	}
+	room = block->bytes + block->used;
+	block->used += n;
+	return room;
+}
+
+static const char *keep_bytes(struct capture *capture, const char *bytes, size_t n)
+{
+	char *copy = keep_room(capture, n + 1);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, bytes, n);
+	copy[n] = '\0';
+	return copy;
+}
+
+static const struct xattr *keep_xattrs(struct capture *capture, const struct xattr *xattrs)
+{
+	struct xattr *first = NULL, **end = &first, *copy;
+	size_t n;
+
+	for (; xattrs; xattrs = xattrs->next) {
+		n = sizeof(*xattrs) + xattrs->name_len + 1u + xattrs->size;
+		copy = keep_room(capture, n);
+		if (!copy)
+			return NULL;
+		memcpy(copy, xattrs, n);
+		copy->next = NULL;
+		*end = copy;
+		end = &copy->next;
+	}
+	return first;
+}
+
+/* A further element of an array; NULL if there is no memory. */
+static void *add_to(struct capture *capture, void **array, size_t *n, size_t *max, size_t size)
+{
+	size_t wanted = *max ? *max * 2 : 64;
+	void *grown;
+
+	if (*n == *max) {
+		grown = wanted > SIZE_MAX / size ? NULL : realloc(*array, wanted * size);
+		if (!grown) {
+			capture->is_short = true;
+			return NULL;
+		}
+		*array = grown;
+		*max = wanted;
+	}
+	return (char *)*array + (*n)++ * size;
+}
+
+/* ------------------------------------------------------------------------ */
+/* What is taken                                                             */
+
+static struct captured_node *add_node(struct capture *capture)
+{
+	return add_to(capture, (void **)&capture->nodes, &capture->n_nodes, &capture->nodes_max,
+		      sizeof(capture->nodes[0]));
+}
+
+/* @in_use: NULL if nobody can want its bytes. */
+static void take_gone(struct capture *capture, uint64_t number, struct inode *in_use)
+{
+	struct captured_node *node = add_node(capture);
+
+	if (!node)
+		return;
+	*node = (struct captured_node){.node.number = number, .is_gone = true, .in_use = in_use};
+	if (in_use)
+		tree_ref(in_use);
+}
+
+/* The ranges of whole pieces, which touch where two of them share one. */
+static void take_ranges(struct captured_file *file, const struct journal_inode *note)
+{
+	unsigned i;
+
+	for (i = 0; i < note->n_ranges; i++) {
+		struct journal_range range = note->ranges[i];
+
+		range.from = piece_start(range.from);
+		if (range.to < JOURNAL_END - STORE_CHUNK_SIZE)
+			range.to = piece_start(range.to + STORE_CHUNK_SIZE - 1);
+		if (file->n_ranges > 0 && file->ranges[file->n_ranges - 1].to >= range.from)
+			file->ranges[file->n_ranges - 1].to = range.to;
+		else
+			file->ranges[file->n_ranges++] = range;
+	}
+}
+
+static void take_file(struct capture *capture, struct inode *inode, const struct journal_inode *note)
+	REQUIRES(inode->lock)
+{
+	struct captured_file *file = add_to(capture, (void **)&capture->files, &capture->n_files, &capture->files_max,
+					    sizeof(capture->files[0]));
+	const size_t node = capture->n_nodes - 1;
+
+	if (!file)
+		return;
+	*file = (struct captured_file){
+		.inode = inode,
+		.number = inode->number,
+		.size = capture->nodes[node].node.size,
+		.node = node,
+		.is_exposed = inode_is_suspect(inode, capture->tree->plane),
+	};
+	take_ranges(file, note);
+	tree_ref(inode);
+}
+
+static void take_inode_locked(struct capture *capture, struct inode *inode, const struct journal_inode *note)
+	REQUIRES(inode->lock)
+{
+	struct data_plane *plane = capture->tree->plane;
+	struct captured_node *taken;
+
+	if (inode->links == 0) {
+		take_gone(capture, inode->number, inode_is_regular(inode) && inode->is_stored ? inode : NULL);
+		return;
+	}
+	inode_refresh_locked(inode, plane);
+	taken = add_node(capture);
+	if (!taken)
+		return;
+	*taken = (struct captured_node){.what = note->what};
+	inode_to_node_locked(inode, plane, &taken->node);
+	if (taken->node.target)
+		taken->node.target = keep_bytes(capture, taken->node.target, taken->node.target_len);
+	if (note->what & JOURNAL_XATTRS)
+		taken->xattrs = keep_xattrs(capture, inode->xattrs);
+	if (inode_is_regular(inode) && (note->what & JOURNAL_BYTES) && note->n_ranges > 0)
+		take_file(capture, inode, note);
+	/* It goes on: what is written next is of the next capture. */
+	if (capture->kind == CAPTURE_CHANGES && inode_is_suspect(inode, plane))
+		journal_note_range(capture->tree->journal, inode->number, JOURNAL_SUSPECT | JOURNAL_BYTES, 0,
+				   JOURNAL_END);
+}
+
+static void take_inode(struct capture *capture, struct inode *inode, const struct journal_inode *note)
+{
+	small_rwlock_wrlock(&inode->lock);
+	take_inode_locked(capture, inode, note);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+static void take_noted_inode(struct table_link *link, void *arg)
+{
+	const struct journal_inode *note = (struct journal_inode *)link;
+	struct capture *capture = arg;
+	struct inode *inode = tree_get(capture->tree, note->number);
+
+	if (!inode) {
+		take_gone(capture, note->number, NULL);
+		return;
+	}
+	take_inode(capture, inode, note);
+	tree_put(capture->tree, inode);
+}
+
+static void take_name(struct capture *capture, uint64_t dir, const char *bytes, size_t len, uint64_t number)
+{
+	struct captured_name *name = add_to(capture, (void **)&capture->names, &capture->n_names, &capture->names_max,
+					    sizeof(capture->names[0]));
+
+	if (name)
+		*name = (struct captured_name){
+			.dir = dir, .number = number, .bytes = keep_bytes(capture, bytes, len), .len = len};
+}
+
+/* What the name leads to now; 0: nothing. */
+static uint64_t find_locked(struct tree *tree, const struct journal_name *note)
+{
+	struct inode *dir = tree_get(tree, note->dir);
+	struct dir_entry *entry = NULL;
+	char bytes[DIR_NAME_MAX + 1];
+	struct dir_name name;
+	uint64_t number;
+
+	if (!dir)
+		return 0;
+	memcpy(bytes, note->bytes, note->len);
+	bytes[note->len] = '\0';
+	if (dir->dir.parent && !tree_name(tree, bytes, &name))
+		entry = dir_find(&dir->dir, &name);
+	number = entry ? entry->inode->number : 0;
+	tree_put(tree, dir);
+	return number;
+}
+
+static void take_noted_name(struct table_link *link, void *arg)
+{
+	const struct journal_name *note = (struct journal_name *)link;
+	struct capture *capture = arg;
+
+	take_name(capture, note->dir, note->bytes, note->len, find_locked(capture->tree, note));
+}
+
+struct whole_dir {
+	struct capture *capture;
+	uint64_t number;
+};
+
+static void take_entry(struct table_link *link, void *arg)
+{
+	const struct dir_entry *entry = (struct dir_entry *)link;
+	const struct whole_dir *dir = arg;
+
+	take_name(dir->capture, dir->number, entry->name, entry->name_len, entry->inode->number);
+}
+
+static void take_any_inode(struct capture *capture, struct inode *inode)
+{
+	static const struct journal_inode all = {
+		.what = JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_BYTES,
+		.n_ranges = 1,
+		.ranges = {{.from = 0, .to = JOURNAL_END}},
+	};
+	struct whole_dir dir = {.capture = capture, .number = inode->number};
+
+	if (!inode_has_name(inode))
+		return;
+	take_inode(capture, inode, &all);
+	if (inode_is_dir(inode))
+		table_each(&inode->dir.names, take_entry, &dir);
+}
+
+/* Nobody changes anything. */
+static void take_all_locked(struct capture *capture)
+{
+	struct inode **inodes;
+	size_t n, i;
+	unsigned shard;
+
+	for (shard = 0; shard < ITABLE_SHARDS; shard++) {
+		if (itable_get_all(&capture->tree->inodes, shard, &inodes, &n)) {
+			capture->is_short = true;
+			return;
+		}
+		for (i = 0; i < n; i++) {
+			take_any_inode(capture, inodes[i]);
+			tree_put(capture->tree, inodes[i]);
+		}
+		free(inodes);
+	}
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct captured_file *one = a, *other = b;
+
+	return one->number < other->number ? -1 : one->number > other->number;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life                                                                      */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now); /* fails only for an unknown clock */
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void register_capture(struct journal *journal, struct capture *capture)
+{
+	pthread_mutex_lock(&journal->lock);
+	capture->next = journal->captures;
+	journal->captures = capture;
+	atomic_fetch_add(&journal->n_captures, 1);
+	pthread_mutex_unlock(&journal->lock);
+}
+
+static void unregister_capture(struct journal *journal, struct capture *capture)
+{
+	struct capture **at;
+
+	pthread_mutex_lock(&journal->lock);
+	for (at = &journal->captures; *at; at = &(*at)->next)
+		if (*at == capture) {
+			*at = capture->next;
+			atomic_fetch_sub(&journal->n_captures, 1);
+			break;
+		}
+	pthread_mutex_unlock(&journal->lock);
+}
+
+/* With the gate closed. */
+static int take_closed(struct capture *capture)
+{
+	struct tree *tree = capture->tree;
+	int err;
+
+	if (capture->kind == CAPTURE_CHANGES) {
+		err = journal_take(tree->journal, &capture->changes);
+		if (err)
+			return err;
+	}
+	capture->counters =
+		(struct store_counters){.next_number = atomic_load(&tree->next_number), .generation = tree->generation};
+	pthread_rwlock_rdlock(&tree->lock);
+	if (capture->changes && !capture->changes->is_incomplete) {
+		table_each(&capture->changes->inodes, take_noted_inode, capture);
+		table_each(&capture->changes->names, take_noted_name, capture);
+	} else {
+		take_all_locked(capture);
+	}
+	pthread_rwlock_unlock(&tree->lock);
+	if (capture->is_short)
+		return -ENOMEM;
+	if (capture->n_files > 1)
+		qsort(capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
+	register_capture(tree->journal, capture);
+	return 0;
+}
+
+int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken)
+{
+	struct capture *capture = calloc(1, sizeof(*capture));
+	uint64_t start;
+	int err;
+
+	if (!capture)
+		return -ENOMEM;
+	capture->tree = tree;
+	capture->kind = kind;
+	journal_close_gate(tree->journal);
+	start = now_ns();
+	err = take_closed(capture);
+	capture->stop_ns = now_ns() - start;
+	journal_open_gate(tree->journal);
+	if (err) {
+		capture_end(capture, false);
+		return err;
+	}
+	*taken = capture;
+	return 0;
+}
+
+bool capture_is_empty(const struct capture *capture)
+{
+	return capture->n_nodes == 0 && capture->n_names == 0;
+}
+
+uint64_t capture_stop_ns(const struct capture *capture)
+{
+	return capture->stop_ns;
+}
+
+static void free_pieces(struct captured_file *file)
+{
+	struct captured_piece *piece, *next;
+
+	for (piece = file->pieces; piece; piece = next) {
+		next = piece->next;
+		free(piece);
+	}
+}
+
+void capture_end(struct capture *capture, bool written)
+{
+	struct captured_block *block, *next;
+	size_t i;
+
+	unregister_capture(capture->tree->journal, capture);
+	if (capture->changes && written)
+		changes_free(capture->changes);
+	else if (capture->changes)
+		journal_give_back(capture->tree->journal, capture->changes);
+	for (i = 0; i < capture->n_files; i++) {
+		free_pieces(&capture->files[i]);
+		tree_put(capture->tree, capture->files[i].inode);
+	}
+	for (i = 0; i < capture->n_nodes; i++)
+		if (capture->nodes[i].in_use)
+			tree_put(capture->tree, capture->nodes[i].in_use);
+	for (block = capture->blocks; block; block = next) {
+		next = block->next;
+		free(block);
+	}
+	free(capture->nodes);
+	free(capture->names);
+	free(capture->files);
+	free(capture);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Setting aside                                                             */
+
+static struct captured_file *find_file(struct capture *capture, uint64_t number)
+{
+	struct captured_file key = {.number = number};
+
+	if (capture->n_files == 0)
+		return NULL;
+	return bsearch(&key, capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
+}
+
+/* The first that does not end before @off or at it. */
+static struct captured_piece **first_behind(struct captured_file *file, uint64_t off)
+{
+	struct captured_piece **at = &file->pieces;
+
+	/* Who changes a file mostly does so from its beginning to its end. */
+	if (file->last_piece && file->last_piece->end <= off)
+		return &file->last_piece->next;
+	while (*at && (*at)->end <= off)
+		at = &(*at)->next;
+	return at;
+}
+
+/* Up to where there is a hole from @off on, but at most @end, in whole pieces; @off: there is none. */
+static uint64_t end_of_hole(struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
+	REQUIRES_SHARED(inode->lock)
+{
+	int64_t found = plane->ops->seek(plane, &inode->data, off, SEEK_DATA);
+
+	if (found == -ENXIO)
+		return end;
+	if (found < 0)
+		return off;
+	return piece_start((uint64_t)found) < end ? piece_start((uint64_t)found) : end;
+}
+
+/* Puts the piece at @off, or the hole that is there up to @end, before *@at.  Returns false if there is no memory, or the bytes
+ * cannot be read. */
+static bool set_aside(struct captured_file *file, struct captured_piece **at, struct data_plane *plane,
+		      const struct inode *inode, uint64_t off, uint64_t end) REQUIRES_SHARED(inode->lock)
+{
+	const uint64_t hole_end = end_of_hole(plane, inode, off, end);
+	const size_t n = hole_end > off ? 0 : piece_length(off, file->size);
+	struct captured_piece *piece = malloc(sizeof(*piece) + n);
+	ssize_t got = 0;
+
+	if (!piece)
+		return false;
+	if (n > 0)
+		got = plane->ops->read(plane, &inode->data, piece->bytes, n, off);
+	if (got < 0) {
+		free(piece);
+		return false;
+	}
+	memset(piece->bytes + got, 0, n - (size_t)got);
+	piece->off = off;
+	piece->end = n > 0 ? off + STORE_CHUNK_SIZE : hole_end;
+	piece->n = n;
+	piece->next = *at;
+	*at = piece;
+	if (!piece->next)
+		file->last_piece = piece;
+	return true;
+}
+
+static bool rescue_range(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t from,
+			 uint64_t to) REQUIRES_SHARED(inode->lock)
+{
+	struct captured_piece **at;
+	uint64_t end;
+
+	to = to < file->size ? to : file->size;
+	from = piece_start(from > file->cursor ? from : file->cursor);
+	for (; from < to; from = (*at)->end) {
+		at = first_behind(file, from);
+		if (*at && (*at)->off <= from)
+			continue;
+		end = piece_start(to + STORE_CHUNK_SIZE - 1);
+		if (*at && (*at)->off < end)
+			end = (*at)->off;
+		if (!set_aside(file, at, plane, inode, from, end))
+			return false;
+	}
+	return true;
+}
+
+static bool rescue_file(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t from,
+			uint64_t to) REQUIRES_SHARED(inode->lock)
+{
+	unsigned i;
+
+	for (i = 0; i < file->n_ranges; i++) {
+		const struct journal_range *range = &file->ranges[i];
+
+		if (from < range->to && range->from < to &&
+		    !rescue_range(file, plane, inode, from > range->from ? from : range->from,
+				  to < range->to ? to : range->to))
+			return false;
+	}
+	return true;
+}
+
+void capture_rescue(struct journal *journal, struct data_plane *plane, struct inode *inode, uint64_t from,
+		    uint64_t to) NO_THREAD_SAFETY_ANALYSIS
+{
+	struct capture *capture;
+	struct captured_file *file;
+
+	pthread_mutex_lock(&journal->lock);
+	for (capture = journal->captures; capture; capture = capture->next) {
+		file = find_file(capture, inode->number);
+		if (file && !rescue_file(file, plane, inode, from, to))
+			atomic_store(&capture->is_spoilt, true);
+	}
+	pthread_mutex_unlock(&journal->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Reading                                                                   */
+
+static void take_first_piece(struct captured_file *file, void *buf, struct captured_step *step)
+{
+	struct captured_piece *piece = file->pieces;
+
+	*step = (struct captured_step){.end = piece->end, .n = piece->n};
+	memcpy(buf, piece->bytes, piece->n);
+	file->pieces = piece->next;
+	if (!file->pieces)
+		file->last_piece = NULL;
+	free(piece);
+}
+
+/* Decides what is at @off, and moves the cursor behind it.  Returns whether it is still to be read. */
+static bool decide_locked(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t off,
+			  void *buf, struct captured_step *step) REQUIRES_SHARED(inode->lock)
+{
+	uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
+	bool is_to_read = false;
+
+	if (file->pieces && file->pieces->off == off) {
+		take_first_piece(file, buf, step);
+	} else {
+		if (file->pieces && file->pieces->off < end)
+			end = file->pieces->off;
+		end = end_of_hole(plane, inode, off, end);
+		is_to_read = end == off;
+		*step = (struct captured_step){.end = is_to_read ? off + STORE_CHUNK_SIZE : end,
+					       .n = is_to_read ? piece_length(off, file->size) : 0};
+	}
+	file->cursor = step->end;
+	return is_to_read;
+}
+
+int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, void *buf,
+		 struct captured_step *step)
+{
+	struct journal *journal = capture->tree->journal;
+	struct data_plane *plane = capture->tree->plane;
+	struct inode *inode = file->inode;
+	ssize_t got = 0;
+	bool is_to_read;
+
+	/* Who changes bytes holds the lock for writing while he sets them aside and changes them. */
+	small_rwlock_rdlock(&inode->lock);
+	pthread_mutex_lock(&journal->lock);
+	is_to_read = decide_locked(file, plane, inode, off, buf, step);
+	pthread_mutex_unlock(&journal->lock);
+	if (is_to_read)
+		got = plane->ops->read(plane, &inode->data, buf, step->n, off);
+	small_rwlock_rdunlock(&inode->lock);
+	if (got < 0)
+		return (int)got;
+	if (is_to_read)
+		memset((char *)buf + got, 0, step->n - (size_t)got);
+	return 0;
+}

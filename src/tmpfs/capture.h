@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One state of a tree on its way to a store: either what changed since the last one, or all of it.  While it is taken no
+ * request is in the middle of a change; names and attributes are copied then.  The bytes of files are read later, while
+ * the tree is in use: who is about to change bytes that were not read yet sets them aside first (capture_rescue()).
+ *
+ * What the kernel writes by itself nobody can hold back: of a file that is written like that at this moment each
+ * piece is as it was at some time between the taking and the writing, and none lies behind the size that the file had.
+ *
+ * J2  What a capture stores is the tree as it was between two requests.
+ *
+ * One thread works with a capture, others with the tree.
+ */
+#ifndef TMPFS_CAPTURE_H
+#define TMPFS_CAPTURE_H
+
+#include "hashes.h"
+#include "journal.h"
+#include "store.h"
+#include "tree.h"
+
+struct capture;
+
+/* How far capture_write() has got, for who looks from another thread. */
+struct capture_progress {
+	_Atomic uint64_t done, total; /* bytes, and so many for each inode and name */
+	_Atomic bool gives_up; /* somebody does not want it any more: -ECANCELED */
+};
+
+enum capture_kind {
+	CAPTURE_CHANGES, /* what the journal has noted, which it then has no more */
+	CAPTURE_ALL,
+};
+
+/* Returns 0 or -ENOMEM, with nothing taken. */
+int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken);
+
+/* Whether there is nothing to write. */
+bool capture_is_empty(const struct capture *capture);
+
+/* For how long nobody could change anything. */
+uint64_t capture_stop_ns(const struct capture *capture);
+
+/*
+ * Writes it to @to, in one transaction, and none if nothing turns out to have changed.  @stored is where the bytes are that
+ * the tree does not have yet, or NULL; for changes it is @to.  @hashes is of @to: what is known of the bytes that it has; NULL for a new
+ * store.  @progress may be NULL.
+ * Returns 0, or what the stores say, or -ENOMEM: then nothing was written.
+ */
+int capture_write(struct capture *capture, struct store *to, struct store *stored, struct hashes *hashes,
+		  struct capture_progress *progress);
+
+/* Ends it.  Changes that were not @written are the journal's again. */
+void capture_end(struct capture *capture, bool written);
+
+/* The bytes of @inode, which is locked for writing, from @from to @to are about to change: every capture that has yet to
+ * read them is given them. */
+void capture_rescue(struct journal *journal, struct data_plane *plane, struct inode *inode, uint64_t from, uint64_t to);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* What capture.c takes and capture_write.c writes. */
+#ifndef TMPFS_CAPTURE_INTERNAL_H
+#define TMPFS_CAPTURE_INTERNAL_H
+
+#include "capture.h"
+#include "xattr.h"
+
+/* An inode; of one that has no name any more only the number. */
+struct captured_node {
+	struct node node;
+	const struct xattr *xattrs;
+	uint8_t what; /* of enum journal_what, or */
+	bool is_gone;
+	struct inode *in_use; /* gone, and yet somebody may want its bytes, which are still in the store: a reference */
+};
+
+struct captured_name {
+	uint64_t dir;
+	uint64_t number; /* 0: it leads to nothing any more */
+	const char *bytes;
+	size_t len;
+};
+
+/* A piece of a file that was read before its time, or some of them that are a hole. */
+struct captured_piece {
+	struct captured_piece *next;
+	uint64_t off, end; /* multiples of the size of a piece */
+	size_t n; /* 0: a hole */
+	unsigned char bytes[];
+};
+
+/* A file whose bytes are to be read. */
+struct captured_file {
+	struct inode *inode; /* a reference */
+	uint64_t number, size;
+	size_t node; /* its place among the nodes */
+	bool is_exposed; /* the kernel goes on to write by itself */
+	unsigned n_ranges;
+	struct journal_range ranges[JOURNAL_RANGES]; /* of whole pieces */
+	/* guarded by the journal's lock */
+	uint64_t cursor; /* what lies before was read */
+	struct captured_piece *pieces, *last_piece; /* in their order, none before the cursor */
+};
+
+/* Memory that is freed with the capture. */
+struct captured_block {
+	struct captured_block *next;
+	size_t used, size;
+	_Alignas(8) char bytes[];
+};
+
+struct capture {
+	struct capture *next; /* of the journal's; guarded by its lock */
+	struct tree *tree;
+	enum capture_kind kind;
+	struct changes *changes; /* what it was taken of, or NULL */
+	struct store_counters counters;
+	uint64_t stop_ns;
+
+	struct captured_node *nodes;
+	struct captured_name *names;
+	struct captured_file *files; /* in the order of their numbers */
+	size_t n_nodes, n_names, n_files;
+	size_t nodes_max, names_max, files_max;
+	struct captured_block *blocks;
+	bool is_short; /* there was no memory for something */
+
+	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
+};
+
+/* What follows from a place in a file, up to @end: @n bytes, or a hole. */
+struct captured_step {
+	uint64_t end;
+	size_t n; /* 0: a hole */
+};
+
+/* Looks at what is at @off, a multiple of the size of a piece that lies within the file, and reads the piece into @buf if
+ * it is no hole.  From there on nobody sets it aside any more.  Returns 0 or what the plane says. */
+int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, void *buf,
+		 struct captured_step *step);
+
+static inline uint64_t piece_start(uint64_t off)
+{
+	return off - off % STORE_CHUNK_SIZE;
+}
+
+/* Of the piece at @off in a file of @size. */
+static inline size_t piece_length(uint64_t off, uint64_t size)
+{
+	return size - off < STORE_CHUNK_SIZE ? (size_t)(size - off) : STORE_CHUNK_SIZE;
+}
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What changed in a tree since it was last captured (capture.h), and what holds changes back while it is.  Knows numbers,
+ * names and ranges; not what they hold, nor where a tree is stored.
+ *
+ * What one request changes it changes between journal_begin_change() and journal_end_change(), so that a capture
+ * falls between two requests and never into one.  What it changes it notes: a name or an inode at any time in between, bytes
+ * before they change, so that a capture under way can read them first.
+ *
+ * J1  What was changed and is not noted is as it was when it was last captured.
+ *
+ * Any thread.  journal.lock is taken after the locks of a tree and its inodes; the gate before all of them.
+ */
+#ifndef TMPFS_JOURNAL_H
+#define TMPFS_JOURNAL_H
+
+#include "mem.h"
+#include "table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct capture;
+struct data_plane;
+struct inode;
+
+enum journal_what {
+	JOURNAL_NODE = 1 << 0, /* attributes, links, the target of a symbolic link */
+	JOURNAL_XATTRS = 1 << 1,
+	JOURNAL_BYTES = 1 << 2, /* the noted ranges */
+	/* The kernel may change the bytes by itself: whether it did is to be found out. */
+	JOURNAL_SUSPECT = 1 << 3,
+};
+
+/* The end of a range that has none. */
+#define JOURNAL_END UINT64_MAX
+
+struct journal_range {
+	uint64_t from, to; /* bytes */
+};
+
+/* What is noted of one inode. */
+enum { JOURNAL_RANGES = 4 };
+struct journal_inode {
+	struct table_link link;
+	uint64_t number;
+	uint8_t what; /* of enum journal_what */
+	uint8_t n_ranges;
+	struct journal_range ranges[JOURNAL_RANGES]; /* in order, apart from each other */
+};
+
+/* A name that was given, taken away, or leads to something else. */
+struct journal_name {
+	struct table_link link;
+	uint64_t dir;
+	uint64_t hash;
+	uint8_t len;
+	char bytes[];
+};
+
+/* All that is noted.  All zero, after changes_init(), is nothing. */
+struct changes {
+	struct mem mem; /* without a limit: it lasts for seconds */
+	struct table inodes; /* of struct journal_inode */
+	struct table names; /* of struct journal_name */
+	bool is_incomplete; /* there was no memory to note something: all has to be looked at */
+};
+
+/* How the bytes of a file that are still in a store are had: calls @put for each piece.  Returns 0 or -errno. */
+struct journal_source {
+	int (*read)(void *arg, uint64_t number, uint64_t size,
+		    int (*put)(void *to, uint64_t off, const void *bytes, size_t n), void *to);
+	void *arg;
+};
+
+struct journal {
+	pthread_rwlock_t gate; /* for reading by requests that change something, for writing by a capture */
+	/* fixed before the mount */
+	bool is_kept; /* changes are noted */
+	struct journal_source source;
+
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	struct changes *changes;
+	struct capture *captures; /* under way */
+
+	_Atomic unsigned n_captures; /* so that nobody asks in vain */
+};
+
+/* Returns 0 or -ENOMEM. */
+int journal_new(struct journal **journal);
+void journal_free(struct journal *journal);
+
+/* Around what one request changes, by the same thread, which takes it once.  @journal may be NULL, here and below: nobody
+ * wants to know. */
+struct journal *journal_begin_change(struct journal *journal);
+void journal_end_change(struct journal *journal);
+
+/* From here to the end of the block: scoped_change gate = journal_begin_change(journal); */
+static inline void journal_end_scoped(struct journal **journal)
+{
+	journal_end_change(*journal);
+}
+#define scoped_change __attribute__((cleanup(journal_end_scoped), unused)) struct journal *
+
+/* Around the moment in which a capture is taken: no request is in the middle of a change. */
+void journal_close_gate(struct journal *journal);
+void journal_open_gate(struct journal *journal);
+
+void journal_note(struct journal *journal, uint64_t number, unsigned what);
+void journal_note_range(struct journal *journal, uint64_t number, unsigned what, uint64_t from, uint64_t to);
+void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len);
+
+/* The bytes of @inode, which is locked for writing, from @from to @to are about to change. */
+void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_t from, uint64_t to);
+
+/* Takes what is noted, for the caller to free or to give back; from here on all begins anew.  Returns -ENOMEM with nothing
+ * taken. */
+int journal_take(struct journal *journal, struct changes **changes);
+
+/* What was taken could not be stored: it is noted again.  Frees @changes. */
+void journal_give_back(struct journal *journal, struct changes *changes);
+void changes_free(struct changes *changes);
+
+/* Whether nothing is noted, not even that something may have changed. */
+bool changes_is_empty(const struct changes *changes);
+bool journal_is_empty(struct journal *journal);
+
+/* Bytes that the notes take. */
+uint64_t journal_weight(struct journal *journal);
+
+#endif

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What changes in a tree reaches its store, and nothing else does: after each commit the store that was brought up to date
+ * has what a new one has into which all of the tree is saved.  Operations are random, of seeds that are printed.
+ */
+#include "capture.h"
+#include "file.h"
+#include "inode_xattr.h"
+#include "store_dump.h"
+#include "tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#define ROOT TREE_ROOT_NUMBER
+#define CHUNK STORE_CHUNK_SIZE
+#define SIZE_MAX_TRIED (5 * CHUNK)
+
+static const struct owner owner = {.uid = 1, .gid = 2};
+static const struct tree_limits limits = {.size = (uint64_t)1 << 30, .inodes = 10000};
+
+struct setting {
+	struct tree *tree;
+	struct store *store;
+	struct hashes *hashes;
+	uint64_t seed;
+	bool is_writing; /* a capture is under way; there is one at a time */
+};
+
+static uint64_t next_random(struct setting *setting)
+{
+	setting->seed ^= setting->seed << 13;
+	setting->seed ^= setting->seed >> 7;
+	setting->seed ^= setting->seed << 17;
+	return setting->seed >> 11;
+}
+
+static uint64_t below(struct setting *setting, uint64_t n)
+{
+	return next_random(setting) % n;
+}
+
+/* ------------------------------------------------------------------------ */
+/* A tree and its store                                                      */
+
+static int set_up(void **state)
+{
+	static struct setting setting;
+	struct store_error error;
+
+	(void)make_place(state);
+	assert_int_equal(tree_new(0755, owner, &limits, &setting.tree), 0);
+	assert_int_equal(store_open(at("kept"), STORE_KEEP, &setting.store, &error), 0);
+	assert_int_equal(hashes_new(&setting.hashes), 0);
+	setting.tree->journal->is_kept = true;
+	tree_note(setting.tree, setting.tree->root, JOURNAL_NODE | JOURNAL_XATTRS);
+	setting.seed = 88172645463325252;
+	*state = &setting;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct setting *setting = *state;
+
+	hashes_free(setting->hashes);
+	assert_int_equal(store_close(setting->store), 0);
+	tree_free(setting->tree);
+	return remove_place(state);
+}
+
+static void write_capture(struct setting *setting, struct capture *capture)
+{
+	int err = capture_write(capture, setting->store, setting->store, setting->hashes, NULL);
+
+	if (err)
+		print_error("%s: %s\n", strerror(-err), store_reason());
+	assert_int_equal(err, 0);
+	capture_end(capture, true);
+}
+
+static struct capture *taken(struct setting *setting, enum capture_kind kind)
+{
+	struct capture *capture;
+
+	assert_int_equal(capture_take(setting->tree, kind, &capture), 0);
+	return capture;
+}
+
+static void commit(struct setting *setting)
+{
+	write_capture(setting, taken(setting, CAPTURE_CHANGES));
+}
+
+/* All of the tree, as a new store has it. */
+static char *whole(struct setting *setting)
+{
+	struct capture *capture = taken(setting, CAPTURE_ALL);
+	struct store_error error = {""};
+	struct store *store;
+	char *text;
+
+	(void)unlink(at("copy"));
+	assert_int_equal(store_open(at("copy"), STORE_SAVE, &store, &error), 0);
+	assert_int_equal(capture_write(capture, store, NULL, NULL, NULL), 0);
+	capture_end(capture, true);
+	assert_int_equal(store_close(store), 0);
+	text = dump_file(at("copy"), &error);
+	if (!text)
+		print_error("%s\n", error.text);
+	assert_non_null(text);
+	return text;
+}
+
+static char *kept(struct setting *setting)
+{
+	struct store_error error = {""};
+	char *text = dump_store(setting->store, &error);
+
+	if (!text)
+		print_error("%s\n", error.text);
+	assert_non_null(text);
+	return text;
+}
+
+/* The counters of a store in use are those that a crash would leave. */
+static void cut_counters(char *text)
+{
+	char *counters = strstr(text, "\nnext=");
+
+	assert_non_null(counters);
+	counters[1] = '\0';
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The lines of @text, which are cut apart, in an order of their own: rows have that in which they were made. */
+static size_t sorted_lines(char *text, char **lines, size_t max)
+{
+	size_t n = 0;
+	char *line;
+
+	for (line = strtok(text, "\n"); line && n < max; line = strtok(NULL, "\n"))
+		lines[n++] = line;
+	qsort(lines, n, sizeof(lines[0]), compare_lines);
+	return n;
+}
+
+static void assert_same_lines(char *found, char *expected)
+{
+	enum { MANY = 10000 };
+	static char *found_lines[MANY], *expected_lines[MANY];
+	size_t n = sorted_lines(found, found_lines, MANY), m = sorted_lines(expected, expected_lines, MANY), i;
+
+	for (i = 0; i < n || i < m; i++) {
+		const char *one = i < n ? found_lines[i] : "nothing", *other = i < m ? expected_lines[i] : "nothing";
+
+		if (strcmp(one, other) != 0) {
+			print_error("found    %.500s\nexpected %.500s\n", one, other);
+			fail();
+		}
+	}
+}
+
+static void assert_kept(struct setting *setting, char *expected)
+{
+	char *found = kept(setting);
+
+	cut_counters(found);
+	cut_counters(expected);
+	assert_same_lines(found, expected);
+	free(found);
+	free(expected);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Operations                                                                */
+
+static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+
+static const char *some_name(struct setting *setting)
+{
+	return names[below(setting, sizeof(names) / sizeof(names[0]))];
+}
+
+/* Some directory, by a walk from the root; the number of its inode. */
+static uint64_t some_dir(struct setting *setting)
+{
+	uint64_t number = ROOT;
+	struct inode *inode;
+	unsigned depth;
+
+	for (depth = 0; depth < 3 && below(setting, 2); depth++) {
+		if (tree_lookup(setting->tree, number, some_name(setting), &inode))
+			break;
+		if (inode_is_dir(inode))
+			number = inode->number;
+		tree_put(setting->tree, inode);
+	}
+	return number;
+}
+
+static struct inode *some_inode(struct setting *setting)
+{
+	struct inode *inode;
+
+	return tree_lookup(setting->tree, some_dir(setting), some_name(setting), &inode) ? NULL : inode;
+}
+
+static void make_something(struct setting *setting)
+{
+	const uint64_t dir = some_dir(setting);
+	const char *name = some_name(setting);
+	struct inode *inode;
+	int err;
+
+	switch (below(setting, 5)) {
+	case 0:
+		err = tree_mkdir(setting->tree, dir, name, 0755, owner, &inode);
+		break;
+	case 1:
+		err = tree_symlink(setting->tree, dir, name, "target", owner, &inode);
+		break;
+	case 2:
+		err = tree_mknod(setting->tree, dir, name, S_IFCHR | 0600, 7, owner, &inode);
+		break;
+	default:
+		err = tree_create(setting->tree, dir, name, 0644, owner, NULL, &inode);
+		break;
+	}
+	if (!err)
+		tree_put(setting->tree, inode);
+}
+
+static void name_a_tmpfile(struct setting *setting)
+{
+	struct inode *inode, *linked;
+
+	assert_int_equal(tree_tmpfile(setting->tree, ROOT, 0600, owner, &inode), 0);
+	(void)file_write(inode, setting->tree->plane, "nameless", 8, below(setting, SIZE_MAX_TRIED), 0);
+	if (below(setting, 2) && !setting->is_writing)
+		commit(setting);
+	if (!tree_link(setting->tree, inode->number, some_dir(setting), some_name(setting), &linked))
+		tree_put(setting->tree, linked);
+	tree_put(setting->tree, inode);
+}
+
+static void change_bytes(struct setting *setting, struct inode *inode)
+{
+	static char bytes[2 * CHUNK];
+	struct data_plane *plane = setting->tree->plane;
+	const uint64_t off = below(setting, SIZE_MAX_TRIED), n = 1 + below(setting, sizeof(bytes));
+	const struct inode_change change = {.set = INODE_SET_SIZE, .size = below(setting, 2) * off};
+	struct stat st;
+
+	memset(bytes, 'A' + (int)below(setting, 26), n);
+	switch (below(setting, 6)) {
+	case 0:
+		(void)inode_change(inode, plane, &change, &st); /* refused for what is no file */
+		break;
+	case 1:
+		(void)file_allocate(inode, plane, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, n, 0);
+		break;
+	case 2:
+		(void)file_allocate(inode, plane, FALLOC_FL_ZERO_RANGE, off, n, 0);
+		break;
+	case 3:
+		(void)file_copy(inode, off, inode, below(setting, SIZE_MAX_TRIED), n, plane, 0);
+		break;
+	default:
+		(void)file_write(inode, plane, bytes, n, off, 0);
+		break;
+	}
+}
+
+static void change_attributes(struct setting *setting, struct inode *inode)
+{
+	struct data_plane *plane = setting->tree->plane;
+	const struct inode_change change = {.set = INODE_SET_MODE | INODE_SET_UID,
+					    .mode = (mode_t)below(setting, 01000),
+					    .uid = (uid_t)below(setting, 9)};
+	struct stat st;
+
+	if (below(setting, 2))
+		assert_int_equal(inode_change(inode, plane, &change, &st), 0);
+	else if (below(setting, 3))
+		(void)inode_set_xattr(inode, plane, "user.x", names, below(setting, 20), 0, true);
+	else
+		(void)inode_remove_xattr(inode, plane, "user.x", true);
+}
+
+static void change_something(struct setting *setting)
+{
+	struct inode *inode = some_inode(setting);
+
+	if (!inode)
+		return;
+	if (below(setting, 3))
+		change_bytes(setting, inode);
+	else
+		change_attributes(setting, inode);
+	tree_put(setting->tree, inode);
+}
+
+static void link_something(struct setting *setting)
+{
+	struct inode *inode = some_inode(setting), *linked;
+
+	if (!inode)
+		return;
+	if (!tree_link(setting->tree, inode->number, some_dir(setting), some_name(setting), &linked))
+		tree_put(setting->tree, linked);
+	tree_put(setting->tree, inode);
+}
+
+static void rename_something(struct setting *setting)
+{
+	static const unsigned flags[] = {0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT};
+
+	(void)tree_rename(setting->tree, some_dir(setting), some_name(setting), some_dir(setting), some_name(setting),
+			  flags[below(setting, 5)], owner);
+}
+
+static void do_something(struct setting *setting)
+{
+	switch (below(setting, 12)) {
+	case 0:
+	case 1:
+	case 2:
+		make_something(setting);
+		break;
+	case 3:
+		link_something(setting);
+		break;
+	case 4:
+		(void)tree_unlink(setting->tree, some_dir(setting), some_name(setting));
+		break;
+	case 5:
+		(void)tree_rmdir(setting->tree, some_dir(setting), some_name(setting));
+		break;
+	case 6:
+		rename_something(setting);
+		break;
+	case 7:
+		name_a_tmpfile(setting);
+		break;
+	default:
+		change_something(setting);
+		break;
+	}
+}
+
+static void do_some(struct setting *setting)
+{
+	uint64_t n = below(setting, 12);
+
+	while (n--)
+		do_something(setting);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Tests                                                                     */
+
+static void commits_have_all_that_changed(void **state)
+{
+	struct setting *setting = *state;
+	unsigned round;
+
+	for (round = 0; round < 150; round++) {
+		print_message("seed %llu\n", (unsigned long long)setting->seed);
+		do_some(setting);
+		commit(setting);
+		assert_kept(setting, whole(setting));
+	}
+}
+
+static void j2_what_changes_after_the_taking_is_not_in_it(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+	char *expected;
+	unsigned round;
+
+	for (round = 0; round < 150; round++) {
+		print_message("seed %llu\n", (unsigned long long)setting->seed);
+		do_some(setting);
+		expected = whole(setting);
+		capture = taken(setting, CAPTURE_CHANGES);
+		setting->is_writing = true;
+		do_some(setting);
+		write_capture(setting, capture);
+		setting->is_writing = false;
+		assert_kept(setting, expected);
+	}
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void what_could_not_be_noted_is_found(void **state)
+{
+	struct setting *setting = *state;
+	unsigned round, failed = 0;
+
+	for (round = 0; round < 100; round++) {
+		print_message("seed %llu\n", (unsigned long long)setting->seed);
+		mem_fail_nth(&setting->tree->journal->changes->mem, 1 + (long)below(setting, 8));
+		do_some(setting);
+		mem_fail_nth(&setting->tree->journal->changes->mem, 0);
+		failed += setting->tree->journal->changes->is_incomplete;
+		commit(setting);
+		assert_kept(setting, whole(setting));
+	}
+	assert_true(failed > 10);
+}
+
+static void what_was_given_back_is_committed_later(void **state)
+{
+	struct setting *setting = *state;
+	unsigned round;
+
+	for (round = 0; round < 50; round++) {
+		print_message("seed %llu\n", (unsigned long long)setting->seed);
+		do_some(setting);
+		capture_end(taken(setting, CAPTURE_CHANGES), false);
+		do_some(setting);
+		commit(setting);
+		assert_kept(setting, whole(setting));
+	}
+}
+
+static void an_empty_journal_writes_nothing(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+
+	do_some(setting);
+	commit(setting);
+	assert_true(journal_is_empty(setting->tree->journal));
+	capture = taken(setting, CAPTURE_CHANGES);
+	assert_true(capture_is_empty(capture));
+	capture_end(capture, true);
+}
+
+static void a_copy_can_be_given_up(void **state)
+{
+	struct setting *setting = *state;
+	struct capture_progress progress = {.gives_up = true};
+	struct capture *capture = taken(setting, CAPTURE_ALL);
+	struct store_error error;
+	struct store *store;
+
+	assert_int_equal(store_open(at("copy"), STORE_SAVE, &store, &error), 0);
+	assert_int_equal(capture_write(capture, store, NULL, NULL, &progress), -ECANCELED);
+	capture_end(capture, true);
+	assert_int_equal(store_close(store), 0);
+}
+
+static void a_hole_of_a_terabyte_costs_nothing(void **state)
+{
+	struct setting *setting = *state;
+	const struct inode_change longer = {.set = INODE_SET_SIZE, .size = (uint64_t)1 << 40};
+	const struct inode_change shorter = {.set = INODE_SET_SIZE};
+	struct capture *capture;
+	struct inode *inode;
+	char *expected;
+	struct stat st;
+
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, &inode), 0);
+	assert_int_equal(file_write(inode, setting->tree->plane, "x", 1, (uint64_t)1 << 39, 0), 1);
+	assert_int_equal(inode_change(inode, setting->tree->plane, &longer, &st), 0);
+	expected = whole(setting);
+	capture = taken(setting, CAPTURE_CHANGES);
+	/* All of it is set aside. */
+	assert_int_equal(inode_change(inode, setting->tree->plane, &shorter, &st), 0);
+	write_capture(setting, capture);
+	assert_kept(setting, expected);
+	tree_put(setting->tree, inode);
+}
+
+static void hashes_know_what_they_were_told(void **state)
+{
+	struct hashes *hashes;
+	uint64_t hash, count;
+
+	(void)state;
+	assert_int_equal(hashes_new(&hashes), 0);
+	assert_false(hashes_get(hashes, 1, 0, &hash));
+	hashes_set(hashes, 1, 0, 5);
+	assert_false(hashes_count(hashes, 1, &count));
+	hashes_begin(hashes, 1);
+	hashes_set(hashes, 1, 9, 5);
+	assert_true(hashes_get(hashes, 1, 9, &hash) && hash == 5);
+	assert_true(hashes_get(hashes, 1, 8, &hash) && hash == 0);
+	assert_true(hashes_get(hashes, 1, 1000, &hash) && hash == 0);
+	assert_true(hashes_count(hashes, 1, &count) && count == 10);
+	hashes_cut(hashes, 1, 3);
+	hashes_set(hashes, 1, 5, 6);
+	assert_true(hashes_get(hashes, 1, 4, &hash) && hash == 0);
+	assert_true(hashes_stamp(hashes, 1, 77));
+	assert_false(hashes_stamp(hashes, 1, 77));
+	/* Without memory for it nothing is known. */
+	mem_fail_nth(&hashes->mem, 1);
+	hashes_set(hashes, 1, 100000, 1);
+	assert_false(hashes_count(hashes, 1, &count));
+	assert_int_equal(hashes_of(hashes, "\0\0\0", 3), 0);
+	assert_int_not_equal(hashes_of(hashes, "\0\0x", 3), hashes_of(hashes, "\0\0y", 3));
+	hashes_free(hashes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(commits_have_all_that_changed, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(j2_what_changes_after_the_taking_is_not_in_it, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_could_not_be_noted_is_found, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_was_given_back_is_committed_later, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(an_empty_journal_writes_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_can_be_given_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_hole_of_a_terabyte_costs_nothing, set_up, tear_down),
+		cmocka_unit_test(hashes_know_what_they_were_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
