@@ -5,6 +5,7 @@
  */
 #include "control.h"
 #include "limits.h"
+#include "path.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PROGRAM "llfusectl"
@@ -60,10 +62,8 @@ static const char *explain(int err)
 	case ENOSYS:
 	case EINVAL:
 		return "no tmpfs of llfuse is mounted here, or not at its root";
-	case EBUSY:
-		return "more than that is in use; nothing was changed";
 	case EPERM:
-		return "only root and who mounted may change limits";
+		return "only root and who mounted may do that";
 	default:
 		return strerror(err);
 	}
@@ -79,6 +79,16 @@ static void print_limits(const struct control_limits *limits)
 	printf("data=%.*s\n", (int)sizeof(limits->data), limits->data);
 }
 
+/* Returns the descriptor, or -1 with the reason told. */
+static int open_root(const char *mountpoint)
+{
+	int fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		(void)failure(mountpoint, strerror(errno));
+	return fd;
+}
+
 static int run_limits(const char *mountpoint, char **words)
 {
 	struct control_limits limits = {0};
@@ -90,16 +100,111 @@ static int run_limits(const char *mountpoint, char **words)
 		if (status)
 			return status;
 	}
-	fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open_root(mountpoint);
 	if (fd < 0)
-		return failure(mountpoint, strerror(errno));
+		return EXIT_REFUSED;
 	if (ioctl(fd, CONTROL_LIMITS, &limits) < 0)
 		err = errno;
 	close(fd);
 	if (err)
-		return failure(mountpoint, explain(err));
+		return failure(mountpoint,
+			       err == EBUSY ? "more than that is in use; nothing was changed" : explain(err));
 	print_limits(&limits);
 	return 0;
+}
+
+/* ------------------------------------------------------------------------ */
+/* save, sync                                                                */
+
+/* How often the progress is looked at. */
+#define LOOK_NS 50000000
+#define BAR_WIDTH 40
+
+static void draw_bar(const struct control_copy *copy)
+{
+	unsigned percent = copy->total ? (unsigned)(100.0 * (double)copy->done / (double)copy->total) : 0;
+	unsigned i;
+
+	percent = percent < 100 ? percent : 100;
+	fprintf(stderr, "\r[");
+	for (i = 0; i < BAR_WIDTH; i++)
+		fputc(i * 100 < percent * BAR_WIDTH ? '#' : ' ', stderr);
+	fprintf(stderr, "] %3u%%", percent);
+}
+
+/* Returns 0 or the errno of the request that failed. */
+static int wait_for_copy(int fd, struct control_copy *copy)
+{
+	const struct timespec look = {.tv_nsec = LOOK_NS};
+	const bool has_terminal = isatty(STDERR_FILENO);
+	int err = 0;
+
+	while (!(err = ioctl(fd, CONTROL_COPY, copy) < 0 ? errno : 0) && copy->state == CONTROL_COPY_RUNS) {
+		if (has_terminal)
+			draw_bar(copy);
+		(void)nanosleep(&look, NULL); /* a signal only makes us look sooner */
+	}
+	if (has_terminal)
+		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 7, "");
+	return err;
+}
+
+/* Returns 0 or the errno of why it could not be begun, or looked at. */
+static int save(int fd, const char *path, struct control_copy *copy)
+{
+	struct control_path request = {0};
+
+	snprintf(request.path, sizeof(request.path), "%s", path);
+	/* What the kernel has collected and not yet handed on is of the tree, too. */
+	if (syncfs(fd) < 0 || ioctl(fd, CONTROL_SAVE, &request) < 0)
+		return errno;
+	return wait_for_copy(fd, copy);
+}
+
+static int run_save(const char *mountpoint, char **words)
+{
+	struct control_copy copy = {0};
+	char *path;
+	int fd, err;
+
+	if (!words[0])
+		return usage_error("missing operand: ", "FILE");
+	if (words[1])
+		return usage_error("one operand too many: ", words[1]);
+	path = path_absolute(words[0]);
+	if (!path || strlen(path) >= CONTROL_PATH_SIZE)
+		err = failure(words[0], path ? strerror(ENAMETOOLONG) : strerror(errno));
+	else
+		err = (fd = open_root(mountpoint)) < 0 ? EXIT_REFUSED : 0;
+	if (err) {
+		free(path);
+		return err;
+	}
+	err = save(fd, path, &copy);
+	close(fd);
+	free(path);
+	if (err)
+		return failure(mountpoint, err == EBUSY ? "a copy is being saved already" : explain(err));
+	if (copy.state == CONTROL_COPY_DONE)
+		return 0;
+	return failure(words[0], copy.reason[0]        ? copy.reason
+				 : copy.error == EBUSY ? "is the database of a mount"
+						       : strerror(copy.error));
+}
+
+static int run_sync(const char *mountpoint, char **words)
+{
+	int fd, err = 0;
+
+	if (words[0])
+		return usage_error("one operand too many: ", words[0]);
+	fd = open_root(mountpoint);
+	if (fd < 0)
+		return EXIT_REFUSED;
+	if (syncfs(fd) < 0 || ioctl(fd, CONTROL_SYNC) < 0)
+		err = errno;
+	close(fd);
+	return err ? failure(mountpoint, err == ENODATA ? "has no database (db=FILE)" : explain(err)) : 0;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -114,6 +219,11 @@ static const struct command {
 } commands[] = {
 	{"limits", "MOUNTPOINT [size=SIZE] [nr_inodes=N]",
 	 "shows the limits of a mounted tmpfs and what is in use, after changing what is given", run_limits},
+	{"save", "MOUNTPOINT FILE",
+	 "saves a mounted tmpfs, as it is now and while it is used, in an SQLite database; FILE is replaced when all "
+	 "is there",
+	 run_save},
+	{"sync", "MOUNTPOINT", "commits all changes to the database of the mount (tmpfs -o db=FILE)", run_sync},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

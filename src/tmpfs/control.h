@@ -25,7 +25,40 @@ struct control_limits {
 	char data[16]; /* out: where bytes of files lie, "kernel" or "heap" */
 };
 
+/* Room for an absolute path, with its NUL. */
+#define CONTROL_PATH_SIZE 4096
+
+struct control_path {
+	char path[CONTROL_PATH_SIZE];
+};
+
+enum control_copy_state {
+	CONTROL_COPY_NONE, /* none was ever begun */
+	CONTROL_COPY_RUNS,
+	CONTROL_COPY_DONE,
+	CONTROL_COPY_FAILED,
+};
+
+/* How the saving of a copy goes. */
+struct control_copy {
+	uint32_t state; /* of enum control_copy_state */
+	int32_t error; /* CONTROL_COPY_FAILED: the errno */
+	uint64_t done, total; /* roughly bytes */
+	uint64_t stop_ns; /* for so long nobody could change anything */
+	char reason[128]; /* CONTROL_COPY_FAILED: in words, or empty */
+};
+
 /* -EPERM, -EBUSY if more is in use than is to be allowed, -EINVAL; on failure nothing is changed. */
 #define CONTROL_LIMITS _IOWR('L', 1, struct control_limits)
+
+/* Begins to save a copy in a file, which the process that keeps the mount makes.  -EPERM, -EBUSY while one is being saved,
+ * -EINVAL if the path is not absolute. */
+#define CONTROL_SAVE _IOW('L', 2, struct control_path)
+
+/* -EPERM. */
+#define CONTROL_COPY _IOR('L', 3, struct control_copy)
+
+/* Commits to the database of the mount.  -EPERM, -ENODATA if there is none, and why it cannot be done: -ENOSPC, -EIO ... */
+#define CONTROL_SYNC _IO('L', 4)
 
 #endif

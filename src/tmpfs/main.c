@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The tmpfs program: command line to configuration to llfuse_run(). */
+#include "database.h"
 #include "limits.h"
 #include "ops.h"
 
@@ -23,6 +24,9 @@ struct options {
 	char *data;
 	char *huge;
 	char *mempolicy;
+	char *db;
+	char *load;
+	uint64_t commit_s;
 	bool noswap;
 	bool no_writeback;
 };
@@ -43,6 +47,12 @@ static const struct llfuse_option option_table[] = {
 	 "bytes of files are never swapped out, with data=kernel"},
 	{"no_writeback", LLFUSE_OPTION_FLAG, offsetof(struct options, no_writeback), NULL,
 	 "with data=heap, each write comes here at once: slower, and exact"},
+	{"db", LLFUSE_OPTION_STRING, offsetof(struct options, db), "FILE",
+	 "keep everything in this SQLite database, from which it starts; made if it is not there"},
+	{"load", LLFUSE_OPTION_STRING, offsetof(struct options, load), "FILE",
+	 "start from a copy of this database, and leave it alone"},
+	{"commit", LLFUSE_OPTION_UINT, offsetof(struct options, commit_s), "SECONDS",
+	 "with db, commit so often at least (5); 0: only when asked to, and at the end"},
 	{"mode", LLFUSE_OPTION_MODE, offsetof(struct options, mode), "OCT", "permissions of the root (0755)"},
 	{"uid", LLFUSE_OPTION_UINT, offsetof(struct options, uid), "N", "owner of the root (who mounts)"},
 	{"gid", LLFUSE_OPTION_UINT, offsetof(struct options, gid), "N", "group of the root (who mounts)"},
@@ -62,6 +72,7 @@ struct settings {
 	struct tree_limits limits;
 	enum tmpfs_plane plane;
 	struct data_kernel_options kernel;
+	struct database_options database;
 	bool writeback;
 };
 
@@ -137,15 +148,28 @@ static bool settle_plane(const struct options *options, struct settings *setting
 	return true;
 }
 
+#define COMMIT_MAX_S 86400
+
+static bool settle_database(const struct options *options, const char *mountpoint, struct database_options *database)
+{
+	if (options->commit_s > COMMIT_MAX_S) {
+		llfuse_complain(PROGRAM, "commit=%llu: more than a day", (unsigned long long)options->commit_s);
+		return false;
+	}
+	database->interval_s = (unsigned)options->commit_s;
+	return database_settle(database, options->db, options->load, mountpoint);
+}
+
 /* Returns false, with the reason told, if the options make no sense. */
-static bool settle(const struct options *options, struct settings *settings)
+static bool settle(const struct options *options, const char *mountpoint, struct settings *settings)
 {
 	if (!is_id("uid", options->uid) || !is_id("gid", options->gid))
 		return false;
 	settings->mode = options->mode;
 	settings->owner = (struct owner){.uid = (uid_t)options->uid, .gid = (gid_t)options->gid};
 	return settle_plane(options, settings) && settle_size(options, &settings->limits.size) &&
-	       settle_inodes(options, &settings->limits.inodes);
+	       settle_inodes(options, &settings->limits.inodes) &&
+	       settle_database(options, mountpoint, &settings->database);
 }
 
 /* What can be known before the mount, so that the reason is told to who waits for it. */
@@ -185,11 +209,23 @@ static void drop_fsetid(void)
 	(void)syscall(SYS_capset, &header, caps); /* what one has one may give up */
 }
 
+/* In the process that keeps the mount: a database does not outlast a fork. */
+static int mounted(void *userdata)
+{
+	struct tmpfs *fs = userdata;
+
+	return database_open(fs, fs->database);
+}
+
 /* Returns the exit status. */
 static int mount_and_run(struct llfuse_config *config, const struct settings *settings)
 {
 	struct tmpfs fs = {
-		.plane = settings->plane, .kernel_options = settings->kernel, .writeback = settings->writeback};
+		.plane = settings->plane,
+		.kernel_options = settings->kernel,
+		.writeback = settings->writeback,
+		.database = &settings->database,
+	};
 	int err, status;
 
 	if (!config->fsname)
@@ -203,21 +239,26 @@ static int mount_and_run(struct llfuse_config *config, const struct settings *se
 		llfuse_complain(PROGRAM, "%s", strerror(-err));
 		return 1;
 	}
+	config->mounted = mounted;
 	status = llfuse_run(&tmpfs_ops, config, &fs);
-	tree_free(fs.tree); /* NULL if destroy was called */
-	return status;
+	(void)database_close(&fs); /* nothing if destroy was called, */
+	tree_free(fs.tree); /* and NULL then */
+	return fs.store_err ? 1 : status;
 }
 
 int main(int argc, char **argv)
 {
-	struct options options = {.mode = 0755, .uid = getuid(), .gid = getgid()};
+	struct options options = {.mode = 0755, .uid = getuid(), .gid = getgid(), .commit_s = 5};
 	struct llfuse_command command;
-	struct settings settings;
+	struct settings settings = {0};
 	int status;
 
 	status = llfuse_command_parse(&command, &program, argc, argv, &options);
 	if (status < 0)
-		status = settle(&options, &settings) ? mount_and_run(&command.config, &settings) : 2;
+		status = settle(&options, command.config.mountpoint, &settings)
+				 ? mount_and_run(&command.config, &settings)
+				 : 2;
+	database_options_free(&settings.database);
 	llfuse_command_free(&command);
 	return status;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of handlers, and what is agreed with the kernel.  See ops.h. */
+#include "database.h"
 #include "ops.h"
+#include "saver.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -59,10 +61,23 @@ static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, const cha
 	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: heap%s (%s)", fs->writeback ? ", writeback cache" : "", reason);
 }
 
+static void start_saver(struct tmpfs *fs, struct llfuse_conn *conn)
+{
+	int err = saver_start(fs->saver);
+
+	if (!err)
+		return;
+	llfuse_log(LLFUSE_LOG_ERROR, NAME, "cannot make a thread to commit with: %s", strerror(-err));
+	conn->error = err;
+}
+
 static void op_init(void *userdata, struct llfuse_conn *conn)
 {
 	struct tmpfs *fs = userdata;
 	int err = fs->plane == TMPFS_PLANE_HEAP ? 0 : try_kernel_plane(fs, conn);
+
+	/* What the kernel collects would be committed when it likes, and not in time. */
+	fs->writeback = fs->writeback && !saver_keeps(fs->saver);
 
 	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS | LLFUSE_CAP_PARALLEL_DIROPS | LLFUSE_CAP_EXPLICIT_INVAL_DATA |
 		      LLFUSE_CAP_HANDLE_KILLPRIV_V2 | LLFUSE_CAP_POSIX_ACL | LLFUSE_CAP_DONT_MASK |
@@ -77,12 +92,15 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 		fs->writeback = false;
 		use_kernel_plane(conn);
 	}
+	if (!conn->error)
+		start_saver(fs, conn);
 }
 
 static void op_destroy(void *userdata)
 {
 	struct tmpfs *fs = userdata;
 
+	fs->store_err = database_close(fs);
 	tree_free(fs->tree);
 	fs->tree = NULL;
 }
@@ -156,8 +174,8 @@ void fill_listed_entry(struct tree *tree, struct inode *inode, bool wants_attr, 
 
 /*
  * Left out on purpose: opendir, without which the kernel opens by itself, and keeps what it has of
- * listings, as nobody else changes them (and open too, where bytes lie with us: see use_heap_plane()); flush, fsync and fsyncdir, as there is nothing behind this
- * memory (the kernel takes the missing handler for success and asks no more); access,
+ * listings, as nobody else changes them (and open too, where bytes lie with us: see use_heap_plane()); flush, as there is nothing to do
+ * (the kernel takes the missing handler for success and asks no more); access,
  * as the kernel checks permissions; the locks, which the kernel keeps itself.
  */
 const struct llfuse_ops tmpfs_ops = {
@@ -187,6 +205,8 @@ const struct llfuse_ops tmpfs_ops = {
 	.removexattr = op_removexattr,
 	.create = op_create,
 	.fallocate = op_fallocate,
+	.fsync = op_fsync,
+	.fsyncdir = op_fsyncdir,
 	.lseek = op_lseek,
 	.copy_file_range = op_copy_file_range,
 	.ioctl = op_ioctl,

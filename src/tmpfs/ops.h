@@ -22,8 +22,14 @@ enum tmpfs_plane {
 	TMPFS_PLANE_KERNEL,
 };
 
+struct database_options;
+struct saver;
+
 struct tmpfs {
 	struct tree *tree; /* freed by destroy */
+	struct saver *saver; /* the same */
+	const struct database_options *database;
+	int store_err; /* why not all could be committed in the end, or 0 */
 	/* Fixed before the mount. */
 	enum tmpfs_plane plane;
 	struct data_kernel_options kernel_options;
@@ -109,6 +115,12 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence);
 ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct llfuse_file *file_in, off_t off_in,
 			   uint64_t ino_out, struct llfuse_file *file_out, off_t off_out, size_t len, unsigned flags);
+
+/* ops_sync.c */
+int op_fsync(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync);
+int op_fsyncdir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync);
+/* After a write by @file: what O_SYNC and O_DSYNC promise.  Returns @n, or why it is not committed. */
+ssize_t sync_written(struct llfuse_request *req, const struct llfuse_file *file, ssize_t n);
 
 /* ops_xattr.c */
 int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags);

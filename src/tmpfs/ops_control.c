@@ -2,6 +2,7 @@
 /* What llfusectl asks.  See control.h. */
 #include "control.h"
 #include "ops.h"
+#include "saver.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,20 +46,86 @@ static int control_limits(struct llfuse_request *req, const struct control_limit
 	return 0;
 }
 
+static int control_save(struct llfuse_request *req, const struct control_path *in)
+{
+	if (!may_change(req))
+		return -EPERM;
+	if (in->path[0] != '/' || !memchr(in->path, '\0', sizeof(in->path)))
+		return -EINVAL;
+	return saver_begin_copy(tmpfs_of(req)->saver, in->path);
+}
+
+static int control_copy(struct llfuse_request *req, struct control_copy *out)
+{
+	static const uint32_t states[] = {
+		[SAVER_COPY_NONE] = CONTROL_COPY_NONE,
+		[SAVER_COPY_RUNS] = CONTROL_COPY_RUNS,
+		[SAVER_COPY_DONE] = CONTROL_COPY_DONE,
+		[SAVER_COPY_FAILED] = CONTROL_COPY_FAILED,
+	};
+	struct saver_copy copy;
+
+	if (!may_change(req))
+		return -EPERM;
+	saver_look_at_copy(tmpfs_of(req)->saver, &copy);
+	*out = (struct control_copy){
+		.state = states[copy.state],
+		.error = -copy.err,
+		.done = copy.done,
+		.total = copy.total,
+		.stop_ns = copy.stop_ns,
+	};
+	memcpy(out->reason, copy.reason, sizeof(out->reason));
+	return 0;
+}
+
+static int control_sync(struct llfuse_request *req)
+{
+	if (!may_change(req))
+		return -EPERM;
+	return saver_keeps(tmpfs_of(req)->saver) ? saver_sync(tmpfs_of(req)->saver) : -ENODATA;
+}
+
+/* What goes in and comes out of one request; the buffers of the request may lie anywhere. */
+union control {
+	struct control_limits limits;
+	struct control_path path;
+	struct control_copy copy;
+};
+
+static int control(struct llfuse_request *req, unsigned cmd, union control *control)
+{
+	switch (cmd) {
+	case CONTROL_LIMITS:
+		return control_limits(req, &control->limits, &control->limits);
+	case CONTROL_SAVE:
+		return control_save(req, &control->path);
+	case CONTROL_COPY:
+		return control_copy(req, &control->copy);
+	case CONTROL_SYNC:
+		return control_sync(req);
+	default:
+		return -ENOTTY;
+	}
+}
+
 int op_ioctl(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, unsigned cmd, const void *in,
 	     size_t in_size, void *out, size_t out_size)
 {
-	struct control_limits limits;
+	const size_t size = _IOC_SIZE(cmd);
+	union control data = {0};
 	int err;
 
 	(void)file;
-	if (ino != TREE_ROOT_NUMBER || cmd != CONTROL_LIMITS)
+	if (ino != TREE_ROOT_NUMBER || _IOC_TYPE(cmd) != 'L' || !tmpfs_of(req)->saver)
 		return -ENOTTY;
-	if (in_size < sizeof(limits) || out_size < sizeof(limits))
+	if (size > sizeof(data) || ((_IOC_DIR(cmd) & _IOC_WRITE) && in_size < size) ||
+	    ((_IOC_DIR(cmd) & _IOC_READ) && out_size < size))
 		return -EINVAL;
-	memcpy(&limits, in, sizeof(limits)); /* which may lie anywhere */
-	err = control_limits(req, &limits, &limits);
-	if (!err)
-		memcpy(out, &limits, sizeof(limits));
+	if (_IOC_DIR(cmd) & _IOC_WRITE)
+		memcpy(&data, in, size);
+	err = control(req, cmd, &data);
+	if (!err && (_IOC_DIR(cmd) & _IOC_READ))
+		memcpy(out, &data, size);
 	return err;
 }

@@ -2,6 +2,7 @@
 /* Handlers for open files: create, open, read, write, fallocate, seek, copy.  See ops.h. */
 #include "file.h"
 #include "ops.h"
+#include "saver.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -71,6 +72,9 @@ static struct opening opening_of(struct llfuse_request *req, struct llfuse_file 
 {
 	if (is_writer(file))
 		flags |= FILE_OPEN_WRITER;
+	/* Of such a write we have to hear. */
+	if ((file->flags & O_DSYNC) && saver_keeps(tmpfs_of(req)->saver))
+		flags |= FILE_OPEN_SYNC;
 	return (struct opening){.req = req, .file = file, .flags = flags};
 }
 
@@ -202,7 +206,7 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	if (file->is_writepage && n != (ssize_t)size)
 		n = lose(req, inode, (uint64_t)off + size, n);
 	tree_put(tree, inode);
-	return n;
+	return sync_written(req, file, n);
 }
 
 int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int mode, off_t off, off_t len)

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT */
+/* When a tree is stored.  See saver.h. */
+#include "saver_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Notes that take more are committed before their time. */
+#define HEAVY ((uint64_t)64 << 20)
+/* How often the weight of the notes is looked at, within the interval. */
+#define LOOK_S 1
+
+/* ------------------------------------------------------------------------ */
+/* Bytes that are still in the store                                         */
+
+/* Reads a file for the tree, and on the way learns what its pieces are. */
+struct learning {
+	struct saver *saver;
+	uint64_t number;
+	bool is_worthwhile;
+	int (*put)(void *to, uint64_t off, const void *bytes, size_t n);
+	void *to;
+};
+
+static int learn_and_put(void *arg, uint64_t off, const void *bytes, size_t n)
+{
+	const struct learning *learning = arg;
+	struct hashes *hashes = learning->saver->hashes;
+
+	if (learning->is_worthwhile)
+		hashes_set(hashes, learning->number, off / STORE_CHUNK_SIZE, hashes_of(hashes, bytes, n));
+	return learning->put(learning->to, off, bytes, n);
+}
+
+static int read_stored(void *arg, uint64_t number, uint64_t size,
+		       int (*put)(void *to, uint64_t off, const void *bytes, size_t n), void *to)
+{
+	struct saver *saver = arg;
+	struct learning learning = {.saver = saver, .number = number, .put = put, .to = to};
+	int err;
+
+	/* Only what the kernel may write without us has to be compared; a file of one piece is as soon written. */
+	learning.is_worthwhile = saver->store && saver->tree->plane->ops->is_exposed && size > STORE_CHUNK_SIZE;
+	if (learning.is_worthwhile)
+		hashes_begin(saver->hashes, number);
+	err = store_read_data(saver->source, number, size, learn_and_put, &learning);
+	if (err && learning.is_worthwhile)
+		hashes_forget(saver->hashes, number);
+	return err;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Commits                                                                   */
+
+/* Says so once when it begins to fail, and once when it does not any more. */
+static void tell(struct saver *saver, int err)
+{
+	char text[200];
+
+	if (err == saver->told_err)
+		return;
+	if (err)
+		snprintf(text, sizeof(text), "cannot commit: %s (%s); the changes wait in memory", strerror(-err),
+			 store_reason());
+	else
+		snprintf(text, sizeof(text), "commits again");
+	saver->told_err = err;
+	saver->options.tell(text, err != 0);
+}
+
+static int commit(struct saver *saver)
+{
+	struct capture *capture;
+	int err;
+
+	err = capture_take(saver->tree, CAPTURE_CHANGES, &capture);
+	if (err)
+		return err;
+	if (!capture_is_empty(capture))
+		err = capture_write(capture, saver->store, saver->source, saver->hashes, NULL);
+	capture_end(capture, err == 0);
+	return err;
+}
+
+static void deadline_after(struct timespec *deadline, unsigned seconds)
+{
+	(void)clock_gettime(CLOCK_MONOTONIC, deadline); /* fails only for an unknown clock */
+	deadline->tv_sec += seconds;
+}
+
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* Until somebody waits for a commit, or it is time for one. */
+static void wait_locked(struct saver *saver)
+{
+	struct timespec due, look;
+
+	deadline_after(&due, saver->options.interval_s);
+	while (saver->wanted == saver->begun && !saver->is_stopping) {
+		deadline_after(&look, LOOK_S);
+		if (saver->options.interval_s > 0 && is_before(&due, &look))
+			look = due;
+		(void)pthread_cond_timedwait(&saver->to_do, &saver->lock, &look);
+		if (journal_weight(saver->tree->journal) > HEAVY)
+			return;
+		deadline_after(&look, 0);
+		if (saver->options.interval_s > 0 && !is_before(&look, &due))
+			return;
+	}
+}
+
+/* One commit is for all who wait when it begins. */
+static void commit_once_locked(struct saver *saver)
+{
+	const uint64_t number = saver->begun = saver->wanted > saver->begun ? saver->wanted : saver->begun + 1;
+	int err;
+
+	if (saver->wanted < number)
+		saver->wanted = number;
+	pthread_mutex_unlock(&saver->lock);
+	err = commit(saver);
+	tell(saver, err);
+	pthread_mutex_lock(&saver->lock);
+	saver->ended = number;
+	saver->err = err;
+	pthread_cond_broadcast(&saver->done);
+}
+
+static void *run(void *arg)
+{
+	struct saver *saver = arg;
+
+	pthread_mutex_lock(&saver->lock);
+	while (!saver->is_stopping) {
+		wait_locked(saver);
+		if (!saver->is_stopping || saver->wanted > saver->begun)
+			commit_once_locked(saver);
+	}
+	pthread_mutex_unlock(&saver->lock);
+	return NULL;
+}
+
+bool saver_keeps(const struct saver *saver)
+{
+	return saver && saver->store;
+}
+
+int saver_sync(struct saver *saver)
+{
+	uint64_t number;
+	int err;
+
+	if (!saver->store)
+		return 0;
+	pthread_mutex_lock(&saver->lock);
+	/* A commit that is under way may have begun too early. */
+	if (saver->begun == saver->ended && saver->err == 0 && journal_is_empty(saver->tree->journal)) {
+		pthread_mutex_unlock(&saver->lock);
+		return 0;
+	}
+	number = saver->begun + 1;
+	if (saver->wanted < number)
+		saver->wanted = number;
+	pthread_cond_signal(&saver->to_do);
+	while (saver->ended < number && saver->is_running)
+		pthread_cond_wait(&saver->done, &saver->lock);
+	err = saver->ended < number ? -EIO : saver->err;
+	pthread_mutex_unlock(&saver->lock);
+	return err;
+}
+
+/* ------------------------------------------------------------------------ */
+/* Life                                                                      */
+
+static int init_conditions(struct saver *saver)
+{
+	pthread_condattr_t attr;
+	int err = pthread_condattr_init(&attr);
+
+	if (err)
+		return -err;
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* known */
+	err = pthread_cond_init(&saver->to_do, &attr);
+	(void)pthread_condattr_destroy(&attr); /* never fails */
+	(void)pthread_cond_init(&saver->done, NULL); /* never fails for the default kind */
+	(void)pthread_mutex_init(&saver->lock, NULL);
+	return -err;
+}
+
+int saver_new(struct tree *tree, struct store *store, struct store *source, const struct saver_options *options,
+	      struct saver **made)
+{
+	struct saver *saver = calloc(1, sizeof(*saver));
+	int err;
+
+	if (!saver)
+		return -ENOMEM;
+	err = hashes_new(&saver->hashes);
+	if (!err)
+		err = init_conditions(saver);
+	if (err) {
+		hashes_free(saver->hashes);
+		free(saver);
+		return err;
+	}
+	saver->tree = tree;
+	saver->store = store;
+	saver->source = source;
+	saver->options = *options;
+	tree->journal->source = (struct journal_source){.read = read_stored, .arg = saver};
+	tree->journal->is_kept = store != NULL;
+	*made = saver;
+	return 0;
+}
+
+int saver_start(struct saver *saver)
+{
+	int err;
+
+	if (!saver_keeps(saver))
+		return 0;
+	err = pthread_create(&saver->thread, NULL, run, saver);
+	saver->is_running = err == 0;
+	return -err;
+}
+
+int saver_stop(struct saver *saver)
+{
+	int err;
+
+	saver_end_copy(saver);
+	if (!saver_keeps(saver))
+		return 0;
+	if (!saver->is_running)
+		return commit(saver); /* it was never started, and nobody else uses the tree */
+	/* The last one who waits. */
+	err = saver_sync(saver);
+	pthread_mutex_lock(&saver->lock);
+	saver->is_stopping = true;
+	pthread_cond_signal(&saver->to_do);
+	pthread_mutex_unlock(&saver->lock);
+	(void)pthread_join(saver->thread, NULL);
+	pthread_mutex_lock(&saver->lock);
+	saver->is_running = false;
+	pthread_cond_broadcast(&saver->done);
+	pthread_mutex_unlock(&saver->lock);
+	return err;
+}
+
+void saver_free(struct saver *saver)
+{
+	if (!saver)
+		return;
+	(void)store_close(saver->store); /* what was committed is on the disk */
+	if (saver->source != saver->store)
+		(void)store_close(saver->source); /* which was only read */
+	hashes_free(saver->hashes);
+	(void)pthread_cond_destroy(&saver->to_do);
+	(void)pthread_cond_destroy(&saver->done);
+	(void)pthread_mutex_destroy(&saver->lock);
+	free(saver);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* Saving a copy of a tree in a file: it grows under a name of its own beside the one that it gets.  See saver.h. */
+#include "saver_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A database that some mount keeps is not to be pulled away from it. */
+static int check_target(const char *path)
+{
+	struct stat st;
+	int fd, err = 0;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISREG(st.st_mode))
+		return S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return errno == EACCES ? 0 : -errno; /* rename(2) decides */
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		err = -EBUSY;
+	close(fd);
+	return err;
+}
+
+/* A name that nobody has: store_open() makes the file, or says that there is one. */
+static int temp_name(const char *path, char temp[PATH_MAX])
+{
+	uint64_t number;
+	int n;
+
+	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -EIO;
+	n = snprintf(temp, PATH_MAX, "%s.%016" PRIx64, path, number);
+	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int sync_directory(const char *path)
+{
+	char copy[PATH_MAX];
+	int fd, err = 0;
+
+	snprintf(copy, sizeof(copy), "%s", path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fsync(fd) < 0 && errno != EINVAL) /* some file systems cannot */
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static int write_copy(struct saver *saver, struct capture *capture, const char *temp, struct store_error *error)
+{
+	struct store *store;
+	int err, close_err;
+
+	err = store_open(temp, STORE_SAVE, &store, error);
+	if (err)
+		return err;
+	err = capture_write(capture, store, saver->source, NULL, &saver->progress);
+	if (err)
+		snprintf(error->text, sizeof(error->text), "%s", store_reason());
+	close_err = store_close(store);
+	return err ? err : close_err;
+}
+
+static int save(struct saver *saver, struct store_error *error)
+{
+	struct capture *capture;
+	char temp[PATH_MAX];
+	int err;
+
+	err = check_target(saver->path);
+	if (!err)
+		err = temp_name(saver->path, temp);
+	if (err)
+		return err;
+	err = capture_take(saver->tree, CAPTURE_ALL, &capture);
+	if (err)
+		return err;
+	pthread_mutex_lock(&saver->lock);
+	saver->copy.stop_ns = capture_stop_ns(capture);
+	pthread_mutex_unlock(&saver->lock);
+	err = write_copy(saver, capture, temp, error);
+	capture_end(capture, true);
+	if (!err && rename(temp, saver->path) < 0)
+		err = -errno;
+	if (!err)
+		return sync_directory(saver->path);
+	(void)unlink(temp); /* the reason is told already */
+	return err;
+}
+
+static void *run(void *arg)
+{
+	struct saver *saver = arg;
+	struct store_error error = {0};
+	int err = save(saver, &error);
+
+	pthread_mutex_lock(&saver->lock);
+	saver->copy.state = err ? SAVER_COPY_FAILED : SAVER_COPY_DONE;
+	saver->copy.err = err;
+	snprintf(saver->copy.reason, sizeof(saver->copy.reason), "%.*s", (int)sizeof(saver->copy.reason) - 1,
+		 error.text);
+	pthread_mutex_unlock(&saver->lock);
+	return NULL;
+}
+
+int saver_begin_copy(struct saver *saver, const char *path)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&saver->lock);
+	if (saver->copy.state == SAVER_COPY_RUNS || saver->is_stopping) {
+		err = -EBUSY;
+		goto unlock;
+	}
+	if (saver->has_copier)
+		(void)pthread_join(saver->copier, NULL); /* it has ended */
+	saver->has_copier = false;
+	snprintf(saver->path, sizeof(saver->path), "%s", path);
+	saver->copy = (struct saver_copy){.state = SAVER_COPY_RUNS};
+	atomic_store(&saver->progress.done, 0);
+	atomic_store(&saver->progress.total, 0);
+	err = -pthread_create(&saver->copier, NULL, run, saver);
+	if (err)
+		saver->copy.state = SAVER_COPY_NONE;
+	else
+		saver->has_copier = true;
+unlock:
+	pthread_mutex_unlock(&saver->lock);
+	return err;
+}
+
+void saver_look_at_copy(struct saver *saver, struct saver_copy *copy)
+{
+	pthread_mutex_lock(&saver->lock);
+	*copy = saver->copy;
+	pthread_mutex_unlock(&saver->lock);
+	copy->done = atomic_load(&saver->progress.done);
+	copy->total = atomic_load(&saver->progress.total);
+}
+
+void saver_end_copy(struct saver *saver)
+{
+	bool has_copier;
+
+	atomic_store(&saver->progress.gives_up, true);
+	pthread_mutex_lock(&saver->lock);
+	has_copier = saver->has_copier;
+	saver->has_copier = false;
+	pthread_mutex_unlock(&saver->lock);
+	if (has_copier)
+		(void)pthread_join(saver->copier, NULL);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* What saver.c and saver_copy.c share. */
+#ifndef TMPFS_SAVER_INTERNAL_H
+#define TMPFS_SAVER_INTERNAL_H
+
+#include "saver.h"
+
+#include <limits.h>
+
+struct saver {
+	struct tree *tree;
+	/* Fixed: where it is kept, or NULL, and where bytes are that the tree does not have yet, or NULL. */
+	struct store *store, *source;
+	struct saver_options options;
+	struct hashes *hashes; /* of store */
+	pthread_t thread;
+	int told_err; /* the thread's */
+
+	pthread_mutex_t lock;
+	pthread_cond_t to_do, done;
+	/* guarded by lock: commits are numbered */
+	uint64_t wanted, begun, ended;
+	int err; /* of the last */
+	bool is_running, is_stopping;
+
+	/* guarded by lock, but for the progress */
+	bool has_copier; /* copier is to be joined */
+	pthread_t copier;
+	struct saver_copy copy;
+	struct capture_progress progress;
+	char path[PATH_MAX]; /* the copier's */
+};
+
+/* Gives up a copy that is being saved. */
+void saver_end_copy(struct saver *saver);
+
+#endif

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""Trees as they look, and databases as SQLite sees them."""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import stat
+
+
+def _xattrs(path):
+    return {
+        name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)
+    }
+
+
+def _contents(path, st):
+    if stat.S_ISREG(st.st_mode):
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    if stat.S_ISLNK(st.st_mode):
+        return os.readlink(path)
+    return st.st_rdev
+
+
+def look_at(path):
+    """All that a remount is to keep of one inode, but its number, by which hard links are told."""
+    st = os.lstat(path)
+    size = 0 if stat.S_ISDIR(st.st_mode) else st.st_size
+    return (
+        st.st_mode, st.st_uid, st.st_gid, st.st_nlink, size, st.st_mtime_ns, st.st_ctime_ns, _xattrs(path),
+        _contents(path, st),
+    )
+
+
+def describe(top):
+    """From each path below @top, in bytes, to what it is."""
+    top = os.fsencode(top)
+    paths = [top]
+    for folder, names, files in os.walk(top):
+        paths += [os.path.join(folder, name) for name in (*names, *files)]
+    seen = {}
+    described = {}
+    for path in sorted(paths):
+        number = os.lstat(path).st_ino
+        described[path[len(top) :]] = (seen.setdefault(number, path[len(top) :]), number, look_at(path))
+    return described
+
+
+@contextlib.contextmanager
+def reading(path):
+    """A connection that writes nothing.  Without it, SQLite would tidy up after a killed mount."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        db.text_factory = bytes
+        yield db
+
+
+def query(path, sql, *parameters):
+    with reading(path) as db:
+        return db.execute(sql, parameters).fetchall()
+
+
+def assert_sound(path):
+    """What every database of ours is, whenever one looks."""
+    with reading(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [(b"ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        nameless = "SELECT id FROM inodes WHERE id NOT IN (SELECT inode FROM contents)"
+        assert db.execute(nameless).fetchall() == []
+        behind = "SELECT chunks.inode, offset FROM chunks, inodes WHERE inode = id AND offset + length(chunks.data) > size"
+        assert db.execute(behind).fetchall() == []
