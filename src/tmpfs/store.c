@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,11 @@
 
 /* How long to wait for the locks of others: a checkpoint's, or that of somebody who looks at it. */
 #define BUSY_MS 2000
+/* How long the log may be until it is worth the time to move it to its place, and until it is moved before more comes. */
+#define LOG_PAGES 1000
+#define LOG_PAGES_MAX 16384
+/* What it keeps of the disk between commits. */
+#define LOG_BYTES_KEPT "67108864"
 
 /* ------------------------------------------------------------------------ */
 /* What went wrong                                                           */
@@ -344,11 +349,23 @@ static int prepare_ends(struct store_db *db)
 	return err ? err : store_prepare(db, STORE_ROLLBACK, &statement);
 }
 
+/* Stands where SQLite itself would move the log, within the commit. */
+static int note_log(void *arg, sqlite3 *handle, const char *name, int pages)
+{
+	struct store *store = arg;
+
+	(void)handle, (void)name;
+	store->log_pages = pages;
+	return SQLITE_OK;
+}
+
 static int connect_writer(struct store *store)
 {
 	int err;
 
 	err = connect_to(&store->writer, store->path, SQLITE_OPEN_READWRITE);
+	if (!err) /* of a new one, before anything else asks */
+		err = store_execute(&store->writer, "PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'");
 	if (!err)
 		err = prepare_ends(&store->writer);
 	if (err)
@@ -356,8 +373,11 @@ static int connect_writer(struct store *store)
 	if (store->mode == STORE_SAVE)
 		return store_execute(&store->writer, "PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF; "
 						     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -16384");
+	/* Gives the argument of the hook before, and there was SQLite's own. */
+	(void)sqlite3_wal_hook(store->writer.handle, note_log, store);
 	return store_execute(&store->writer, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; "
-					     "PRAGMA secure_delete = FAST; PRAGMA cache_size = -16384");
+					     "PRAGMA secure_delete = FAST; PRAGMA cache_size = -16384; "
+					     "PRAGMA journal_size_limit = " LOG_BYTES_KEPT);
 }
 
 int store_open_reader(struct store *store)
@@ -575,6 +595,20 @@ void store_drop_orphans(struct store *store)
 /* ------------------------------------------------------------------------ */
 /* Transactions                                                              */
 
+/* What of it somebody reads stays, for the next time; what cannot be moved does too, and is as safe there. */
+static void move_log(struct store *store, int pages_min)
+{
+	if (store->log_pages < pages_min)
+		return;
+	(void)sqlite3_wal_checkpoint_v2(store->writer.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	store->log_pages = 0;
+}
+
+void store_settle(struct store *store)
+{
+	move_log(store, LOG_PAGES);
+}
+
 int store_begin(struct store *store)
 {
 	struct store_db *db = &store->writer;
@@ -582,6 +616,7 @@ int store_begin(struct store *store)
 
 	store->is_settled = false;
 	store_rollback(store); /* what an earlier one left behind, if that was not to be had then */
+	move_log(store, LOG_PAGES_MAX);
 	err = store->is_ready ? 0 : store_prepare_file(store);
 	if (!err)
 		err = store_do(db, STORE_BEGIN);

@@ -102,6 +102,10 @@ int store_begin(struct store *store);
 int store_commit(struct store *store, const struct store_counters *counters);
 void store_rollback(struct store *store);
 
+/* After a commit, when nobody waits any more: moves what was committed from the log to its place in the file, which takes as
+ * long again, if there is enough of it to be worth the time.  Where it is never called, store_begin() does it sometimes. */
+void store_settle(struct store *store);
+
 /* Makes or changes the inode. */
 int store_put_node(struct store *store, const struct node *node);
 

@@ -73,6 +73,7 @@ struct store {
 	bool has_data; /* some inode may have its bytes in the column data */
 	bool has_text; /* some name, target or bytes are no blob */
 	bool has_orphans; /* see store_drop_orphans() */
+	int log_pages; /* of the write-ahead log, when something was last committed */
 	bool is_settled; /* the last transaction was committed: all that was given out is counted */
 
 	pthread_mutex_t read_lock;

@@ -38,11 +38,12 @@ static const char own_tables[] =
 	"CREATE UNIQUE INDEX contents_name ON contents (parent_inode, name);\n"
 	"CREATE INDEX contents_inode ON contents (inode);\n"
 	"CREATE TABLE chunks (\n"
+	"    rowid     INTEGER PRIMARY KEY,\n"
 	"    inode     INT NOT NULL REFERENCES inodes(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,\n"
 	"    offset    INT NOT NULL CHECK (offset BETWEEN 0 AND 9223372036854775807 AND offset % 65536 = 0),\n"
-	"    data      BLOB NOT NULL CHECK (typeof(data) = 'blob' AND length(data) BETWEEN 1 AND 65536),\n"
-	"    PRIMARY KEY (inode, offset)\n"
-	") WITHOUT ROWID;\n"
+	"    data      BLOB NOT NULL CHECK (typeof(data) = 'blob' AND length(data) BETWEEN 1 AND 65536)\n"
+	");\n"
+	"CREATE UNIQUE INDEX chunks_place ON chunks (inode, offset);\n"
 	"CREATE TABLE xattrs (\n"
 	"    inode     INT NOT NULL REFERENCES inodes(id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,\n"
 	"    name      BLOB NOT NULL CHECK (typeof(name) = 'blob' AND length(name) BETWEEN 1 AND 255),\n"
@@ -131,7 +132,7 @@ static int check_names(struct store_db *db, struct store_error *error)
 	err = store_query(
 		db,
 		"SELECT count(*) FROM sqlite_master WHERE lower(name) IN ('chunks', 'xattrs', 'state', 'files', "
-		"'usage', 'attributes', 'contents_name', 'contents_inode')",
+		"'usage', 'attributes', 'contents_name', 'contents_inode', 'chunks_place')",
 		&taken);
 	if (err)
 		return store_explain(error, err);
@@ -183,13 +184,6 @@ int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_err
 
 int store_prepare_file(struct store *store)
 {
-	int err;
-
-	if (store->kind == STORE_IS_EMPTY) {
-		err = store_execute(&store->writer, "PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'");
-		if (err)
-			return err;
-	}
 	if (store->mode == STORE_SAVE)
 		return store_execute(&store->writer, "PRAGMA journal_mode = OFF");
 	/* Where there can be no WAL, it stays with what it has, which is as safe. */

@@ -7,7 +7,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
-#include <limits.h>
+#include <linux/limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,0 +1,2 @@
+-- its counters cannot be
+UPDATE state SET generation = -1;

@@ -1,0 +1,2 @@
+-- its counters cannot be: next_number -1
+UPDATE state SET next_number = -1;

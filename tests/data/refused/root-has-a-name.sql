@@ -1,0 +1,2 @@
+-- the root has a name, in inode 2
+INSERT INTO contents (name, inode, parent_inode) VALUES (x'61', 1, 2);

@@ -1,0 +1,2 @@
+-- 0 without a name
+UPDATE state SET next_number = 2;

@@ -1,0 +1,2 @@
+-- 0 without a name
+DELETE FROM contents WHERE inode = 1;
