@@ -18,7 +18,7 @@ help:
 	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
 	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
 	@echo 'make bench          tmpfs and passthroughfs against the kernel and libfuse'\''s examples (as root, 15 minutes);'
-	@echo '                    FS=tmpfs|passthroughfs, ONLY=metadata|data|tools|scale|memory, RUNS=N, TRANSPORT=io_uring|dev_fuse; bench/README.md'
+	@echo '                    FS=tmpfs|passthroughfs, ONLY=metadata|data|tools|scale|memory|database, RUNS=N, TRANSPORT=io_uring|dev_fuse; bench/README.md'
 	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make clean          remove what was built'
 	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
@@ -56,7 +56,7 @@ bench: export RUNS := $(RUNS)
 bench: export TRANSPORT := $(TRANSPORT)
 bench: export LLFUSE_BUILD := $(BENCH_BUILD)
 bench: $(BENCH_BUILD)/build.ninja | setup-bench
-	@ninja -C $(BENCH_BUILD) --quiet tmpfs passthroughfs bench/ops >&2
+	@ninja -C $(BENCH_BUILD) --quiet tmpfs llfusectl passthroughfs bench/ops >&2
 	@exec bench/run
 
 # The prefix is compiled in (llfuse.pc), so a change of it builds again.

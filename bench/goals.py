@@ -46,6 +46,15 @@ def passes_data_through(subject):
 
 CHANGES_OF_NAMES = ("mkdir", "create", "rename", "link", "symlink", "unlink", "rmdir")
 
+DATABASE = (
+    "commit of small files, the time of the shell's",
+    "commit of new data, the time of the shell's",
+    "save, the time of tar's",
+    "load, the time of untar's",
+    "write 4k, the speed without a database",
+    "write 128k, the speed without a database",
+)
+
 # By the name of the comparison.
 GOALS = {
     "tmpfs": (
@@ -62,6 +71,9 @@ GOALS = {
         Goal("tools", ("make",), at_least=0.95, than="kernel"),
         Goal("tools", ("git status",), at_least=0.8, than="kernel"),
         Goal("tools", ("rm -rf",), at_least=0.25, than="kernel"),
+        Goal("database", tuple(one for one in DATABASE if one.startswith(("commit", "save"))), at_most=1.5),
+        Goal("database", tuple(one for one in DATABASE if one.startswith("load")), at_most=0.7),
+        Goal("database", tuple(one for one in DATABASE if one.startswith("write")), at_least=0.7),
         Goal("scale", ("create by two", "unlink by two", "stat by two"), at_least=1.6),
         Goal("scale", ("create, many to few", "lookup, many to few", "unlink, many to few"), at_most=1.25),
     ),

@@ -4,7 +4,7 @@
 import os
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GROUPS = ("metadata", "data", "tools", "scale", "memory")
+GROUPS = ("metadata", "data", "tools", "scale", "memory", "database")
 FILE_SYSTEMS = ("tmpfs", "passthroughfs")
 TRANSPORTS = ("io_uring", "dev_fuse")
 

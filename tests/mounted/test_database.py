@@ -579,6 +579,7 @@ def test_ctl_says_what_is_wrong(database_once, place):
     assert "Is a directory" in ctl("save", mount.mountpoint, place, status=1)
     assert "no tmpfs of llfuse" in ctl("save", place, f"{place}/x.db", status=1)
     kept_mount = database_once.mount()
+    assert os.listdir(kept_mount.mountpoint) == []  # it answers: the database is open
     assert "database of a mount" in ctl("save", mount.mountpoint, database_once.path, status=1)
     write_sync(f"{kept_mount.mountpoint}/f", b"still there")
     database_once.stop(kept_mount)

@@ -29,6 +29,10 @@ BLOCK = 512  # writes do not cross a page, whose two sides the kernel writes one
 CASES = [Case(subject, transport) for subject in (TMPFS_KERNEL, TMPFS_EXACT) for transport in mounts.MANY]
 
 
+# What a call on a file system gives whose program was killed.
+ENDS = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED, errno.EINTR, errno.EIO)
+
+
 class Model:
     """A directory in memory: from paths to nodes.  A node is [kind, content, mode, xattr]."""
 
@@ -293,7 +297,7 @@ def kill_under_load(chance, mount, folders, models):
     time.sleep(chance.uniform(0, LOAD_MAX_S))  # any moment will do
     mount.send_signal(signal.SIGKILL)
     ends = [child.result() for child in children]
-    assert all(end in (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED, errno.EIO) for end in ends), ends
+    assert all(end in ENDS for end in ends), ends
     mount.wait()
     mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
     return list(zip(folders, seeds, models, progresses))
