@@ -87,8 +87,13 @@ int store_failure(const struct store_db *db, int result)
 	/* The last error of the connection may be another one. */
 	bool is_told = db->handle && sqlite3_errcode(db->handle) == (result & 0xff);
 
-	set_reason(is_told ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
-	return errno_of(db, is_told ? sqlite3_extended_errcode(db->handle) : result);
+	if (is_told)
+		result = sqlite3_extended_errcode(db->handle);
+	if (result == SQLITE_READONLY_ROLLBACK || result == SQLITE_READONLY_RECOVERY)
+		set_reason("a change was cut off, which who may write it (sqlite3) has to undo first");
+	else
+		set_reason(is_told ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
+	return errno_of(db, result);
 }
 
 int store_refuse(int err, const char *format, ...)

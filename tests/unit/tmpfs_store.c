@@ -765,6 +765,103 @@ static void the_reference_s_bytes_of_a_file_become_chunks_when_it_changes(void *
 }
 
 /* ------------------------------------------------------------------------ */
+/* The documentation                                                         */
+
+/* docs/format.md; what is between "```sql" and "```" follows one another. */
+static char *read_documentation(void)
+{
+	FILE *file = fopen(DOCS "/format.md", "r");
+	char *text = calloc(1, 1 << 16);
+
+	assert_non_null(file);
+	assert_non_null(text);
+	assert_true(fread(text, 1, (1 << 16) - 1, file) > 0);
+	fclose(file);
+	return text;
+}
+
+/* The next block behind @*at, which is moved; or NULL. */
+static char *next_block(const char **at)
+{
+	const char *begin = strstr(*at, "```sql\n"), *end;
+
+	if (!begin)
+		return NULL;
+	begin += strlen("```sql\n");
+	end = strstr(begin, "```");
+	assert_non_null(end);
+	*at = end + 3;
+	return strndup(begin, (size_t)(end - begin));
+}
+
+static void the_documentation_has_the_schema(void **state)
+{
+	static const char schema[] = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master WHERE sql "
+				     "IS NOT NULL ORDER BY type, name)";
+	char *documentation = read_documentation(), *block, *expected;
+	const char *next = documentation;
+	int i;
+
+	(void)state;
+	make_tree(at("a.db"));
+	for (i = 0; i < 2; i++) { /* tables, views */
+		block = next_block(&next);
+		assert_non_null(block);
+		run(at("b.db"), block);
+		free(block);
+	}
+	expected = query(at("b.db"), schema);
+	assert_query(at("a.db"), schema, expected);
+	free(expected);
+	for (i = 0; (block = next_block(&next)); i++) {
+		run(at("a.db"), block);
+		free(block);
+	}
+	assert_int_equal(i, 3);
+	expected = query(at("a.db"), "PRAGMA application_id");
+	assert_non_null(strstr(documentation, expected));
+	free(expected);
+	assert_query(at("a.db"), "PRAGMA user_version", "1");
+	free(documentation);
+}
+
+static void views_show_people_what_there_is(void **state)
+{
+	(void)state;
+	make_tree(at("a.db"));
+	assert_query(at("a.db"), "SELECT count(*) FROM files", "10");
+	assert_query(
+		at("a.db"),
+		"SELECT type || ' ' || mode || ' ' || uid || ' ' || size || ' ' || mtime || ' ' || names FROM files "
+		"WHERE path = '/sparse'",
+		"file 0644 1003 196613 2023-11-14 22:13:21 3");
+	assert_query(at("a.db"), "SELECT target FROM files WHERE path = '/link'", "/where/\xff it leads");
+	assert_query(at("a.db"), "SELECT inodes || ' ' || size FROM usage WHERE path = '/'", "7 196613");
+	assert_query(at("a.db"), "SELECT inodes || ' ' || size FROM usage WHERE path = '/dir'", "1 196613");
+	assert_query(at("a.db"), "SELECT count(*) FROM attributes WHERE name = 'user.empty'", "4");
+}
+
+/* As its tmpfs.py asks. */
+static void queries_of_the_reference_run_unchanged(void **state)
+{
+	(void)state;
+	make_tree(at("a.db"));
+	assert_query(at("a.db"), "SELECT parent_inode FROM contents WHERE inode=1", "1");
+	assert_query(at("a.db"), "SELECT inode FROM contents WHERE name=x'6469' || x'72' AND parent_inode=1", "");
+	assert_query(at("a.db"), "SELECT inode FROM contents WHERE name=x'646972' AND parent_inode=1", "2");
+	assert_query(at("a.db"), "SELECT COUNT(inode) FROM contents WHERE inode=3", "3");
+	assert_query(at("a.db"), "SELECT target FROM inodes WHERE id=4", "/where/\xff it leads");
+	assert_query(at("a.db"), "SELECT SUM(size) FROM inodes", "196613");
+	assert_query(at("a.db"),
+		     "SELECT count(*) FROM (SELECT * FROM contents WHERE parent_inode=1 AND rowid > -1 "
+		     "ORDER BY rowid)",
+		     "9");
+	run(at("a.db"), "INSERT INTO contents (name, inode, parent_inode) VALUES (x'61', 3, 2);"
+			"UPDATE contents SET name=x'62', parent_inode=1 WHERE name=x'61' AND parent_inode=2;"
+			"DELETE FROM contents WHERE name=x'62' AND parent_inode=1");
+}
+
+/* ------------------------------------------------------------------------ */
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)
 
@@ -793,6 +890,9 @@ int main(void)
 		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
 		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
 		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
+		WITH_PLACE(the_documentation_has_the_schema),
+		WITH_PLACE(views_show_people_what_there_is),
+		WITH_PLACE(queries_of_the_reference_run_unchanged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
