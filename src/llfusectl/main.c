@@ -144,8 +144,10 @@ static int wait_for_copy(int fd, struct control_copy *copy)
 			draw_bar(copy);
 		(void)nanosleep(&look, NULL); /* a signal only makes us look sooner */
 	}
-	if (has_terminal)
-		fprintf(stderr, "\r%*s\r", BAR_WIDTH + 7, "");
+	if (has_terminal) {
+		draw_bar(copy);
+		fputc('\n', stderr);
+	}
 	return err;
 }
 
@@ -187,9 +189,7 @@ static int run_save(const char *mountpoint, char **words)
 		return failure(mountpoint, err == EBUSY ? "a copy is being saved already" : explain(err));
 	if (copy.state == CONTROL_COPY_DONE)
 		return 0;
-	return failure(words[0], copy.reason[0]        ? copy.reason
-				 : copy.error == EBUSY ? "is the database of a mount"
-						       : strerror(copy.error));
+	return failure(words[0], copy.reason[0] ? copy.reason : strerror(copy.error));
 }
 
 static int run_sync(const char *mountpoint, char **words)

@@ -15,20 +15,24 @@
 #include <unistd.h>
 
 /* A database that some mount keeps is not to be pulled away from it. */
-static int check_target(const char *path)
+static int check_target(const char *path, struct store_error *error)
 {
 	struct stat st;
 	int fd, err = 0;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISREG(st.st_mode))
-		return S_ISDIR(st.st_mode) ? -EISDIR : -EEXIST;
+	if (!S_ISREG(st.st_mode)) {
+		snprintf(error->text, sizeof(error->text), "is no regular file");
+		return -EEXIST;
+	}
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return errno == EACCES ? 0 : -errno; /* rename(2) decides */
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		snprintf(error->text, sizeof(error->text), "is the database of a mount");
 		err = -EBUSY;
+	}
 	close(fd);
 	return err;
 }
@@ -81,7 +85,7 @@ static int save(struct saver *saver, struct store_error *error)
 	char temp[PATH_MAX];
 	int err;
 
-	err = check_target(saver->path);
+	err = check_target(saver->path, error);
 	if (!err)
 		err = temp_name(saver->path, temp);
 	if (err)
