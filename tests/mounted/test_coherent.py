@@ -173,7 +173,7 @@ def test_a_burst_leaves_nothing_stale(new_mount, uring_switch, place, is_stopped
     soon(lambda: len(os.listdir(mount.mountpoint)) == 10)
     tree(mount.mountpoint)
     if is_stopped:
-        mount.send_signal(signal.SIGSTOP)
+        mount.pause()
     with Child(burst, mount.source) as child:
         while not is_stopped and not child.link.has_word():
             for directory in range(10):
