@@ -95,7 +95,7 @@ int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act
 /**
  * Runs @act, which changes the bytes or the owner of the file @fd (O_PATH is enough), and returns
  * its result.  With @drops the caller may not keep all setuid and setgid bits.  Which go is for the
- * source to say, so that a file that has some is changed as the caller.
+ * source to say, so that a file that has some is changed with the caller's groups and without CAP_FSETID.
  */
 int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what);
 
