@@ -78,11 +78,14 @@ bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd)
 }
 
 /* Not as the caller, who may do it by a capability or by an open file, which we did not take over. */
-int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
+int ops_without_setid(const struct llfuse_request *req, int (*act)(const void *what), const void *what)
 {
 	struct caller caller = {.uid = req->uid, .gid = req->gid, .umask = req->umask};
 
-	if (!drops || !attr_has_setid(fd))
-		return act(what);
 	return act_with_groups(req, caller, creds_enter_without_setid, act, what);
+}
+
+int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
+{
+	return drops && attr_has_setid(fd) ? ops_without_setid(req, act, what) : act(what);
 }
