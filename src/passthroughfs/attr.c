@@ -69,22 +69,3 @@ bool attr_has_setid(int fd)
 
 	return attr_get(fd, &attr) == 0 && !S_ISDIR(attr.st_mode) && (attr.st_mode & (S_ISUID | S_ISGID));
 }
-
-int attr_drop_suidgid(int fd, bool in_group)
-{
-	struct stat attr;
-	mode_t drop;
-	int err;
-
-	err = attr_get(fd, &attr);
-	if (err || !S_ISREG(attr.st_mode))
-		return err;
-	drop = attr.st_mode & S_ISUID;
-	if ((attr.st_mode & S_IXGRP) || !in_group)
-		drop |= attr.st_mode & S_ISGID;
-	if (!drop)
-		return 0;
-	err = attr_set_mode(fd, attr.st_mode & ~drop);
-	/* Not ours: then we have no privileges either, and the source drops them. */
-	return err == -EPERM ? 0 : err;
-}

@@ -30,11 +30,4 @@ int attr_set_size(int fd, off_t size);
 /** Whether it is no directory, and has a setuid or setgid bit; false if that cannot be known. */
 bool attr_has_setid(int fd);
 
-/**
- * Takes the setuid bit, and the setgid bit where it means setgid or the one who changes it is not @in_group,
- * the group of the file, from a regular file that is about to change.  The kernel does so by itself for a writer without
- * privileges, but we are not the writer.
- */
-int attr_drop_suidgid(int fd, bool in_group);
-
 #endif

@@ -24,14 +24,40 @@ static struct {
 /* Whether this thread's umask is its own: until then it is the process's. */
 static _Thread_local bool has_own_umask;
 
+/* The capabilities of this thread. */
+struct capabilities {
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+};
+
+static int get_capabilities(struct capabilities *caps)
+{
+	*caps = (struct capabilities){.header.version = _LINUX_CAPABILITY_VERSION_3};
+	return syscall(SYS_capget, &caps->header, caps->data) < 0 ? -errno : 0;
+}
+
 static bool has_capability(unsigned cap)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
+	struct capabilities caps;
 
-	if (syscall(SYS_capget, &header, caps) < 0)
-		return false;
-	return caps[cap / 32].effective & (1U << (cap % 32));
+	return get_capabilities(&caps) == 0 && (caps.data[CAP_TO_INDEX(cap)].effective & CAP_TO_MASK(cap));
+}
+
+/* Whether CAP_FSETID, if it is ours, counts. */
+static int use_setid(bool counts)
+{
+	struct __user_cap_data_struct *data;
+	struct capabilities caps;
+	int err;
+
+	err = get_capabilities(&caps);
+	if (err)
+		return err;
+	data = &caps.data[CAP_TO_INDEX(CAP_FSETID)];
+	data->effective &= ~CAP_TO_MASK(CAP_FSETID);
+	if (counts)
+		data->effective |= data->permitted & CAP_TO_MASK(CAP_FSETID);
+	return syscall(SYS_capset, &caps.header, caps.data) < 0 ? -errno : 0;
 }
 
 void creds_init(void)
@@ -111,11 +137,30 @@ int creds_enter(const struct caller *caller, struct creds *saved)
 	return err;
 }
 
+int creds_enter_without_setid(const struct caller *caller, struct creds *saved)
+{
+	struct caller ours = *caller;
+	int err;
+
+	ours.uid = own.uid;
+	err = creds_enter(&ours, saved);
+	if (err)
+		return err;
+	err = use_setid(false);
+	if (err)
+		creds_leave(saved);
+	else
+		saved->setid_given_up = true;
+	return err;
+}
+
 /* The results do not matter: what was ours can be had again. */
 void creds_leave(struct creds *saved)
 {
 	int kept_errno = errno;
 
+	if (saved->setid_given_up)
+		(void)use_setid(true);
 	if (saved->uid_changed)
 		(void)syscall(SYS_setfsuid, own.uid);
 	if (saved->gid_changed)

@@ -29,6 +29,7 @@ struct creds {
 	bool gid_changed;
 	bool groups_changed;
 	bool umask_changed;
+	bool setid_given_up;
 	mode_t umask;
 };
 
@@ -50,6 +51,12 @@ bool creds_can_switch(void);
  * cannot be opened.
  */
 int creds_enter(const struct caller *caller, struct creds *saved);
+
+/**
+ * The same, but the user and all rights stay our own, except the one to keep set-id bits of what is changed (CAP_FSETID).
+ * For what the caller may do by rights that we do not know.
+ */
+int creds_enter_without_setid(const struct caller *caller, struct creds *saved);
 
 /** Makes the thread itself again; may be called twice. */
 void creds_leave(struct creds *saved);

@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/vfs.h>
+#include <time.h>
+
+/* How often a handle is opened that might be one of a file that is just going, and how long between. */
+enum { OPEN_TRIES = 20, OPEN_PAUSE_NS = 1000000 };
 
 /* What the two system calls take, with room for any handle. */
 union kernel_handle {
@@ -57,14 +61,29 @@ void mount_handle(const struct mount *mount, int fd, struct handle *handle)
 	memcpy(handle->bytes, kernel.head.f_handle, handle->size);
 }
 
+/* ENOMEM may mean that there is no such file any more: ext4 says it while the number of the file is being given to a new
+ * one.  That takes a moment, and then it says ESTALE. */
+static int open_handle(const struct mount *mount, union kernel_handle *handle, int flags)
+{
+	const struct timespec moment = {.tv_nsec = OPEN_PAUSE_NS};
+
+	for (int tries = 1;; tries++) {
+		int fd = open_by_handle_at(mount->fd, &handle->head, flags | O_CLOEXEC);
+
+		if (fd >= 0)
+			return fd;
+		if (errno != ENOMEM || tries == OPEN_TRIES)
+			return -errno;
+		(void)nanosleep(&moment, NULL); /* if it is cut short, it is tried earlier */
+	}
+}
+
 int mount_open(const struct mount *mount, int type, const void *bytes, unsigned size, int flags)
 {
 	union kernel_handle kernel = {.head = {.handle_bytes = size, .handle_type = type}};
-	int fd;
 
 	memcpy(kernel.head.f_handle, bytes, size);
-	fd = open_by_handle_at(mount->fd, &kernel.head, flags | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	return open_handle(mount, &kernel, flags);
 }
 
 #ifndef AT_HANDLE_CONNECTABLE
@@ -81,8 +100,8 @@ int mount_check_below(const struct mount *mount, int fd)
 	if (mount->fd < 0 || name_to_handle_at(AT_FDCWD, fd_name(fd).path, &kernel.head, &mount_id,
 					       AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE) < 0)
 		return -EOPNOTSUPP;
-	found = open_by_handle_at(mount->fd, &kernel.head, O_PATH | O_CLOEXEC);
-	return found < 0 ? -errno : 0;
+	found = open_handle(mount, &kernel, O_PATH);
+	return found < 0 ? found : 0;
 }
 
 bool mount_keeps_names(const struct mount *mount)

@@ -93,9 +93,15 @@ void ops_opened(struct llfuse_file *file, int *fd);
 int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act)(const void *what), const void *what);
 
 /**
+ * Runs @act with our rights, but the caller's groups and without CAP_FSETID, and returns its result: the source takes the
+ * set-id bits that somebody without that capability may not keep.
+ */
+int ops_without_setid(const struct llfuse_request *req, int (*act)(const void *what), const void *what);
+
+/**
  * Runs @act, which changes the bytes or the owner of the file @fd (O_PATH is enough), and returns
  * its result.  With @drops the caller may not keep all setuid and setgid bits.  Which go is for the
- * source to say, so that a file that has some is changed as the caller.
+ * source to say: see ops_without_setid().
  */
 int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what);
 

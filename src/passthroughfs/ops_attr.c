@@ -174,17 +174,14 @@ static int set_xattr(const void *arg)
 	return setxattr(fd_name(what->fd).path, what->name, what->value, what->size, what->flags) < 0 ? -errno : 0;
 }
 
-/* What acts as root has all of our rights: the caller may have fewer. */
-static int set_acl(struct llfuse_request *req, const struct setting *what)
+/* An access list, or its end, may cost a file or directory its setgid bit: that depends on who sets it. */
+static int change_acl(const struct llfuse_request *req, int fd, int (*act)(const void *what), const void *what)
 {
 	struct stat attr;
-	int err;
 
-	err = ops_as_caller(req, true, set_xattr, what);
-	if (err || req->uid != 0 || attr_get(what->fd, &attr) < 0 || !(attr.st_mode & S_ISGID) ||
-	    !S_ISREG(attr.st_mode) || llfuse_in_group(req, attr.st_gid) || llfuse_has_capability(req, CAP_FSETID))
-		return err;
-	return attr_set_mode(what->fd, attr.st_mode & ~(mode_t)S_ISGID);
+	if (attr_get(fd, &attr) < 0 || !(attr.st_mode & S_ISGID) || llfuse_has_capability(req, CAP_FSETID))
+		return act(what);
+	return ops_without_setid(req, act, what);
 }
 
 int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags)
@@ -198,8 +195,7 @@ int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, cons
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	/* An access list, or its end, may cost a file its setgid bit: that depends on who sets it. */
-	return is_acl(name) ? set_acl(req, &what) : set_xattr(&what);
+	return is_acl(name) ? change_acl(req, what.fd, set_xattr, &what) : set_xattr(&what);
 }
 
 int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data)
@@ -295,5 +291,5 @@ int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name)
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	return is_acl(name) ? ops_as_caller(req, true, remove_xattr, &what) : remove_xattr(&what);
+	return is_acl(name) ? change_acl(req, what.fd, remove_xattr, &what) : remove_xattr(&what);
 }

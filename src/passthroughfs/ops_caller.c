@@ -11,12 +11,13 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 
-static int act_as(const struct caller *caller, int (*act)(const void *what), const void *what)
+static int act_as(const struct caller *caller, int (*enter)(const struct caller *caller, struct creds *saved),
+		  int (*act)(const void *what), const void *what)
 {
 	scoped_creds saved = {0};
 	int err;
 
-	err = creds_enter(caller, &saved);
+	err = enter(caller, &saved);
 	return err ? err : act(what);
 }
 
@@ -39,7 +40,9 @@ static int read_groups(const struct llfuse_request *req, gid_t **groups, size_t 
 	return 0;
 }
 
-static int act_with_groups(const struct llfuse_request *req, struct caller caller, int (*act)(const void *what),
+/* @enter: creds_enter(), or how else to be the caller. */
+static int act_with_groups(const struct llfuse_request *req, struct caller caller,
+			   int (*enter)(const struct caller *caller, struct creds *saved), int (*act)(const void *what),
 			   const void *what)
 {
 	gid_t *groups;
@@ -49,7 +52,7 @@ static int act_with_groups(const struct llfuse_request *req, struct caller calle
 	if (result)
 		return result;
 	caller.groups = groups;
-	result = act_as(&caller, act, what);
+	result = act_as(&caller, enter, act, what);
 	free(groups);
 	return result;
 }
@@ -60,13 +63,13 @@ int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act
 	int result;
 
 	if (!creds_can_switch() || req->uid == 0)
-		return act_as(&caller, act, what);
+		return act_as(&caller, creds_enter, act, what);
 	if (!needs_groups) {
-		result = act_as(&caller, act, what);
+		result = act_as(&caller, creds_enter, act, what);
 		if (result != -EACCES)
 			return result;
 	}
-	return act_with_groups(req, caller, act, what);
+	return act_with_groups(req, caller, creds_enter, act, what);
 }
 
 bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd)
@@ -74,25 +77,15 @@ bool ops_may_not_keep_setid(const struct llfuse_request *req, int fd)
 	return attr_has_setid(fd) && !llfuse_has_capability(req, CAP_FSETID);
 }
 
-static bool is_in_group_of(const struct llfuse_request *req, int fd)
+/* Not as the caller, who may do it by a capability or by an open file, which we did not take over. */
+int ops_without_setid(const struct llfuse_request *req, int (*act)(const void *what), const void *what)
 {
-	struct stat attr;
+	struct caller caller = {.uid = req->uid, .gid = req->gid, .umask = req->umask};
 
-	return attr_get(fd, &attr) == 0 && llfuse_in_group(req, attr.st_gid);
+	return act_with_groups(req, caller, creds_enter_without_setid, act, what);
 }
 
 int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
 {
-	int result;
-
-	if (!drops || !attr_has_setid(fd))
-		return act(what);
-	if (creds_can_switch() && req->uid != 0) {
-		result = ops_as_caller(req, true, act, what);
-		/* Else a capability is what allows it, which the caller has and we did not take over. */
-		if (result != -EPERM && result != -EACCES)
-			return result;
-	}
-	result = attr_drop_suidgid(fd, is_in_group_of(req, fd));
-	return result ? result : act(what);
+	return drops && attr_has_setid(fd) ? ops_without_setid(req, act, what) : act(what);
 }

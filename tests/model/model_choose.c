@@ -155,6 +155,17 @@ static void append(struct place *place, const char *what)
 	say_place(place);
 }
 
+/* Of a directory that others removed from the source the kernel knows only that it is open: who wants to make something in it
+ * may hear of something else that is wrong, which the kernel finds before A can say that the directory is gone. */
+static bool may_use_directory(const struct model *model, int slot)
+{
+	struct stat st;
+
+	if (slot == NO_SLOT || model->source_root < 0)
+		return true;
+	return fstat(model->slots[slot].fd[B], &st) == 0 && st.st_nlink > 0;
+}
+
 void choose_place(const struct model *model, struct step *step, struct place *place, unsigned types)
 {
 	const struct name *there = NULL;
@@ -165,6 +176,8 @@ void choose_place(const struct model *model, struct step *step, struct place *pl
 		slot = choose_slot(model, step, TYPES(DT_DIR));
 	else if (types && !random_one_in(&step->random, 8))
 		there = choose_name(model, step, types);
+	if (!may_use_directory(model, slot))
+		slot = NO_SLOT;
 	if (slot != NO_SLOT)
 		place_in_open_directory(model, step, place, slot);
 	else if (there)

@@ -34,6 +34,13 @@ static bool may_open_path(const struct model *model)
 	return model->source_root < 0;
 }
 
+static bool leads_to_fifo(const struct model *model, const struct place *place)
+{
+	struct stat st;
+
+	return fstatat(place_fd(model, place, B), place->path, &st, 0) == 0 && S_ISFIFO(st.st_mode);
+}
+
 static int choose_flags(const struct model *model, struct step *step, int flags)
 {
 	static const struct {
@@ -70,6 +77,8 @@ static bool choose_open(const struct model *model, struct step *step)
 	step->permissions = flags & O_CREAT ? choose_permissions(model, step, false) : 0;
 	choose_place(model, step, &step->to,
 		     random_one_in(&step->random, 4) && may_open_path(model) ? TYPES_ANY : TYPES(DT_REG));
+	if (!may_open_path(model) && leads_to_fifo(model, &step->to))
+		return false;
 	say_open(step, &step->to);
 	return true;
 }

@@ -294,6 +294,11 @@ def change_acls(t):
     t(setfacl, "d5", FOR_ALICE, acl.DEFAULT)
 
 
+def change_acls_as_weak_root(t):
+    kernel.drop_capability(kernel.CAP_FSETID)
+    change_acls(t)
+
+
 @like_the_kernels_own
 def test_the_setgid_bit_is_for_members_of_the_group(t):
     paths = [f"{kind}{number}" for kind in "fd" for number in range(1, 6)]
@@ -303,7 +308,7 @@ def test_the_setgid_bit_is_for_members_of_the_group(t):
         else:
             t.write(path)
 
-    def after(who):
+    def after(who, uid=ALICE, change=change_acls):
         for path in paths:
             if path.endswith("3"):
                 t(setfacl, path, FOR_ALICE)
@@ -312,7 +317,7 @@ def test_the_setgid_bit_is_for_members_of_the_group(t):
         if who is None:
             change_acls(t)
         else:
-            t.as_user(ALICE, change_acls, **who)
+            t.as_user(uid, change, **who)
         t.stat(*paths)
         return [path for path in paths if os.lstat(path).st_mode & stat.S_ISGID]
 
@@ -320,6 +325,8 @@ def test_the_setgid_bit_is_for_members_of_the_group(t):
     assert after({"groups": [STAFF]}) == paths
     assert after({"gid": STAFF}) == paths
     assert after(None) == paths
+    assert after({}, 0, change_acls_as_weak_root) == ["f5", "d5"]
+    assert after({"groups": [STAFF]}, 0, change_acls_as_weak_root) == paths
 
 
 # --- Caches and room --------------------------------------------------------------------------

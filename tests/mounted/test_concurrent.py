@@ -391,24 +391,39 @@ def write_from_a_file(link, source, path):
     """Writes what has to be read from elsewhere first, in the middle of the write."""
     with open(source, "rb") as file, open(path, "r+b") as to:
         slow = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        link.tell("mapped")
+        link.tell(len(slow))
         link.hear()
         return os.write(to.fileno(), slow)
 
 
+# The flags of open(2), with what Python adds.
+TRUNCATING = os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC
+
+
 def truncate_by_open(_link, path):
-    os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+    os.close(os.open(path, TRUNCATING))
 
 
-def wait_until_it_waits(pid):
-    """In the kernel, for what no signal but the last ends."""
+def waits_in_call(pid, number, value):
+    """Whether process @pid waits in the kernel, for what no signal but the last ends, in a system call whose argument
+    @number is @value.  That it waits does not say for what: also who has a page of the program read from the disk does."""
+
+    def call():
+        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
+            return file.read().split()
+
+    before = call()
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        state = file.read().rpartition(")")[2].split()[0]
+    # The number of the call, six arguments, and where the process is; shorter outside of calls.
+    return state == "D" and len(before) == 9 and int(before[1 + number], 16) == value and before == call()
+
+
+def wait_until_all_wait(children, number, value):
     deadline = time.monotonic() + mounts.TIMEOUT_S
-    while time.monotonic() < deadline:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            if file.read().rpartition(")")[2].split()[0] == "D":
-                return
+    while not all(waits_in_call(child.pid, number, value) for child in children):
+        assert time.monotonic() < deadline, f"not all of {[child.pid for child in children]} wait"
         time.sleep(0.01)
-    raise TimeoutError(f"process {pid} does not wait")
 
 
 def test_a_writer_that_waits_for_its_memory_stops_nobody_else(fs_many, new_mount):
@@ -419,18 +434,18 @@ def test_a_writer_that_waits_for_its_memory_stops_nobody_else(fs_many, new_mount
         file.write(b"x" * 10)
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(Child(write_from_a_file, os.path.join(slow.mountpoint, "message"), path))
-        writer.link.hear()
-        slow.send_signal(signal.SIGSTOP)
+        size = writer.link.hear()
         stack.callback(slow.send_signal, signal.SIGCONT)
+        slow.pause()
         writer.link.tell("go")
-        wait_until_it_waits(writer.pid)
+        wait_until_all_wait([writer], 2, size)
         others = [stack.enter_context(Child(truncate_by_open, path)) for _ in range(2 * os.cpu_count())]
-        for other in others:
-            wait_until_it_waits(other.pid)
+        wait_until_all_wait(others, 2, TRUNCATING)
         with Child(lambda _link: (os.mkdir(fs_many.path("d")), os.listdir(fs_many.dir))[1]) as free:
             assert sorted(free.result()) == ["d", "f"]
+        assert not any(child.link.has_word() for child in (writer, *others))
         slow.send_signal(signal.SIGCONT)
-        assert writer.result() > 0
+        assert writer.result() == size
         for other in others:
             other.result()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Set-id bits and capabilities of files: who keeps them by changing a file, and who does not."""
 
+import errno
 import mmap
 import os
 import stat
@@ -122,6 +123,32 @@ def test_who_writes_keeps_the_bits_or_not(each_own, who):
                 assert left == [0, 0, 0 if who == STRANGER else 0o2000, 0], change
 
     compare(each_own.dir, each_own.oracle, script)
+
+
+@like_the_kernels_own_in_each_mode
+def test_root_without_the_right_to_keep_bits_loses_them(t):
+    """With the change, and not if that fails."""
+    t.write("source", b"source")
+    for change in CHANGES:
+        for mode in MODES:
+            make(t, f"{change.__name__}-{mode:o}", mode)
+    for mode in MODES:
+        make(t, f"refused-{mode:o}", mode)
+
+    def root(t):
+        kernel.drop_capability(kernel.CAP_FSETID)
+        change_all(t)
+        for mode in MODES:
+            fd = t.open(f"refused-{mode:o}", os.O_RDWR)
+            t.refused(errno.ENOSPC, kernel.fallocate, fd, 0, 0, 1 << 50)
+            t.refused(errno.EINVAL, os.ftruncate, fd, -1)
+            t.close(fd)
+
+    for groups in ([], [STAFF]):
+        t.as_user(0, root, groups=groups)
+        t.stat(*sorted(os.listdir(".")))
+    for mode in MODES:
+        assert bits(f"refused-{mode:o}") == mode & 0o6000
 
 
 @like_the_kernels_own

@@ -229,6 +229,13 @@ class Mount:
     def send_signal(self, number):
         self.process.send_signal(number)
 
+    def pause(self):
+        """Stops the program until it gets a SIGCONT: none of its threads answers any more."""
+        self.send_signal(signal.SIGSTOP)
+        ended = os.waitid(os.P_PIDFD, self.pidfd, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if ended.si_code != os.CLD_STOPPED:
+            raise Failed(f"{self.program} ended instead of being stopped: {self.stderr()}")
+
     def wait(self, timeout_s=TIMEOUT_S):
         """Waits for the program's end and returns its exit status."""
         if not kernel.wait_readable(timeout_s, self.pidfd):
