@@ -163,11 +163,12 @@ static int check_inside(const struct inode_table *table, struct hold *hold, int 
 {
 	struct inode *inode = hold->inode;
 	unsigned moves = 0;
-	bool is_told = watch_moves(table->mounts.watch, &moves) && !inode->mount->watch_err;
+	bool is_told;
 	int err;
 
 	if (inode->ino == INODE_ROOT || (inode->type != S_IFDIR && hold->is_open))
 		return 0;
+	is_told = !inode->mount->watch_err && watch_moves(table->mounts.watch, &moves);
 	if (is_told && atomic_load(&inode->checked) == moves + 1)
 		return 0;
 	err = check_place(table, inode->mount, fd);
