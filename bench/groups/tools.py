@@ -4,6 +4,7 @@
 import io
 import math
 import os
+import re
 import shlex
 import tarfile
 
@@ -14,8 +15,10 @@ from settings import TOP
 from subjects import Failed
 
 OWN_FOLDERS = ("bench", "docs", "examples", "include", "man", "scripts", "src", "tests")
-# Programs that need no other header than the project's: libfuse's is not installed everywhere.
-COMPILED_FOLDERS = ("examples", "src/lltest", "src/passthroughfs", "src/tmpfs")
+# What is compiled needs no other headers than the project's and the C library's: others are not installed everywhere.
+COMPILED_FOLDERS = ("examples", "src/common", "src/lltest", "src/passthroughfs", "src/tmpfs")
+COMPILED_FILES = 40
+LIBRARY_HEADER = re.compile(r"^#include <(fuse|liburing|seccomp|sqlite3|sys/capability)", re.MULTILINE)
 STATUS_RUNS = 5
 FIND_RUNS = 5
 # It looks at each file, and says nothing.
@@ -25,7 +28,7 @@ MAKEFILE = """\
 OBJECTS := {objects}
 all: $(OBJECTS)
 %.o: %.c
-	cc -std=gnu17 -O0 -D_GNU_SOURCE -Icopy0/llfuse/include -c -o $@ $<
+	cc -std=gnu17 -O0 -D_GNU_SOURCE -Icopy0/llfuse/include -Icopy0/llfuse/src/common -c -o $@ $<
 """
 
 
@@ -42,11 +45,11 @@ class Tree:
             for copy in range(copies):
                 for source, name in members:
                     archive.add(source, f"copy{copy}/{name}", recursive=False, filter=owned_by_nobody)
-            self._add_makefile(archive, [name for _, name in members])
+            self._add_makefile(archive, [name for path, name in members if is_compiled(path, name)])
             self.files = len(archive.getmembers())
 
     def _add_makefile(self, archive, names):
-        objects = [f"copy0/{name[:-2]}.o" for name in names if is_compiled(name)]
+        objects = [f"copy0/{name[:-2]}.o" for name in names[:COMPILED_FILES]]
         self.compiled = len(objects)
         for name, text in ((".gitignore", "*.o\n"), ("Makefile", MAKEFILE.format(objects=" ".join(objects)))):
             member = tarfile.TarInfo(name)
@@ -62,9 +65,12 @@ def owned_by_nobody(member):
     return member
 
 
-def is_compiled(name):
+def is_compiled(path, name):
     folder, _, file = name.removeprefix("llfuse/").rpartition("/")
-    return name.startswith("llfuse/") and folder in COMPILED_FOLDERS and file.endswith(".c")
+    if not name.startswith("llfuse/") or folder not in COMPILED_FOLDERS or not file.endswith(".c"):
+        return False
+    with open(path, encoding="utf-8") as source:
+        return not LIBRARY_HEADER.search(source.read())
 
 
 def own_files():

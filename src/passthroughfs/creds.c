@@ -23,6 +23,7 @@ static struct {
 
 /* Whether this thread's umask is its own: until then it is the process's. */
 static _Thread_local bool has_own_umask;
+static _Thread_local mode_t own_umask;
 
 /* The capabilities of this thread. */
 struct capabilities {
@@ -86,15 +87,16 @@ static int set_groups(const gid_t *groups, size_t n)
 	return syscall(SYS_setgroups, n, groups) < 0 ? -errno : 0;
 }
 
-static int enter_umask(mode_t mask, struct creds *saved)
+/* Nobody else sets the thread's. */
+static int enter_umask(mode_t mask)
 {
-	if (!has_own_umask) {
-		if (unshare(CLONE_FS) < 0)
-			return -errno;
-		has_own_umask = true;
-	}
-	saved->umask = umask(mask);
-	saved->umask_changed = true;
+	if (has_own_umask && mask == own_umask)
+		return 0;
+	if (!has_own_umask && unshare(CLONE_FS) < 0)
+		return -errno;
+	has_own_umask = true;
+	(void)umask(mask);
+	own_umask = mask;
 	return 0;
 }
 
@@ -129,7 +131,7 @@ int creds_enter(const struct caller *caller, struct creds *saved)
 	int err;
 
 	*saved = (struct creds){0};
-	err = enter_umask(caller->umask, saved);
+	err = enter_umask(caller->umask);
 	if (!err && own.can_switch)
 		err = enter_identity(caller, saved);
 	if (err)
@@ -167,8 +169,6 @@ void creds_leave(struct creds *saved)
 		(void)syscall(SYS_setfsgid, own.gid);
 	if (saved->groups_changed)
 		(void)set_groups(NULL, 0);
-	if (saved->umask_changed)
-		(void)umask(saved->umask);
 	*saved = (struct creds){0};
 	errno = kept_errno;
 }

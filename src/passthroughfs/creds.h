@@ -3,7 +3,8 @@
  * Acting as the caller of a request while something is made in the source.
  *
  * Knows how one thread takes another identity (fsuid, fsgid, supplementary
- * groups, umask) and gets its own back, and that only a privileged process can.
+ * groups) and gets its own back, and that only a privileged process can; the umask,
+ * which means nothing elsewhere, stays as the last caller's.
  * Hides that glibc would change the whole process, and that a umask is shared.
  */
 #ifndef PASSTHROUGHFS_CREDS_H
@@ -28,9 +29,7 @@ struct creds {
 	bool uid_changed;
 	bool gid_changed;
 	bool groups_changed;
-	bool umask_changed;
 	bool setid_given_up;
-	mode_t umask;
 };
 
 /**
@@ -58,7 +57,7 @@ int creds_enter(const struct caller *caller, struct creds *saved);
  */
 int creds_enter_without_setid(const struct caller *caller, struct creds *saved);
 
-/** Makes the thread itself again; may be called twice. */
+/** Makes the thread itself again, but for its umask; may be called twice. */
 void creds_leave(struct creds *saved);
 
 /** Leaves when its scope ends. */

@@ -16,6 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Directories in use that keep a descriptor, though their handle could be opened for each request. */
+enum { MAX_SPARE = 64 };
+
 /* The known inode of a file; one that only has its number makes way. */
 static struct inode *find_same_locked(struct inode_table *table, const struct mount *mount, const struct statx *stx,
 				      const struct handle *handle)
@@ -140,32 +143,37 @@ void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n)
  * ever: what nobody has open or held is lost to those that came after it. */
 static struct inode *unnamed_locked(struct inode_table *table, struct inode *inode, bool is_last, int *fd)
 {
+	struct inode *unused;
+
 	if (inode_opens_by_handle(inode) && !is_last)
 		return NULL;
+	unused = inode_unplace_locked(table, inode);
 	if (inode->fd < 0)
 		inode->fd = take_fd(fd);
 	inode->keeps_fd = false;
-	return inode_unplace_locked(table, inode);
+	inode->has_spare_fd = false;
+	return unused;
 }
 
-void inode_unnamed(struct inode_table *table, int fd, const struct statx *stx, bool is_last)
+void inode_unnamed(struct inode_table *table, int *fd, const struct statx *stx, bool is_last)
 {
-	scoped_fd kept = inode_path_fd(fd);
 	struct inode *unused = NULL;
 	struct handle handle;
 	scoped_fd spare = -1;
 	struct inode *inode;
 	struct mount *mount;
 
+	if (!is_last && !inode_table_needs_names(table))
+		return;
 	pthread_mutex_lock(&table->lock);
-	if (kept < 0 || mounts_ref(&table->mounts, fd, stx, &mount) < 0) {
+	if (mounts_ref(&table->mounts, *fd, stx, &mount) < 0) {
 		pthread_mutex_unlock(&table->lock);
 		return;
 	}
-	mount_handle(mount, fd, &handle);
+	mount_handle(mount, *fd, &handle);
 	inode = find_same_locked(table, mount, stx, &handle);
 	if (inode) {
-		unused = unnamed_locked(table, inode, is_last, &kept);
+		unused = unnamed_locked(table, inode, is_last, fd);
 		spare = inode_become_idle_locked(table, inode);
 	}
 	mounts_unref(&table->mounts, mount);
@@ -223,7 +231,8 @@ static size_t preset_limit(void)
 
 void inode_table_limit(struct inode_table *table, size_t descriptors)
 {
-	table->max_idle = descriptors;
+	table->idle.max = descriptors;
+	table->spare.max = descriptors < MAX_SPARE ? descriptors : MAX_SPARE;
 }
 
 void inode_table_set_secret(struct inode_table *table, const void *secret, size_t size)
@@ -285,8 +294,9 @@ int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct i
 	if (!made)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&made->lock, NULL); /* without attributes it cannot fail */
-	TAILQ_INIT(&made->idle);
-	made->max_idle = preset_limit();
+	TAILQ_INIT(&made->idle.list);
+	TAILQ_INIT(&made->spare.list);
+	inode_table_limit(made, preset_limit());
 	made->root_fd = root_fd;
 	made->generation = new_generation();
 	init_secret(made);

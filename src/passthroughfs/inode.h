@@ -89,8 +89,9 @@ void hold_drop(struct hold *hold);
 int inode_open(struct inode_table *table, uint64_t ino, int flags);
 
 /** From here to inode_closed() the file is open: what is open is always found again,
- * wherever its names went.  Returns as inode_hold(). */
-int inode_opened(struct inode_table *table, uint64_t ino);
+ * wherever its names went.  @close_may_fail (or NULL): whether the file system may tell of errors as late as at close(2).
+ * Returns as inode_hold(). */
+int inode_opened(struct inode_table *table, uint64_t ino, bool *close_may_fail);
 
 /** Once for each inode_opened() that succeeded. */
 void inode_closed(struct inode_table *table, uint64_t ino);
@@ -114,11 +115,10 @@ void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n);
 
 /**
  * The file lost a name, and if @is_last has none any more: from here a descriptor keeps
- * it, where nothing else leads to it.  Of files that are not open the limit's number is
- * kept so; older ones become stale.  Nothing if it is not known, or no descriptor can
- * be had.
+ * it, where nothing else leads to it: @fd, which is O_PATH, and taken if it is needed.  Of files that
+ * are not open the limit's number is kept so; older ones become stale.  Nothing if it is not known.
  */
-void inode_unnamed(struct inode_table *table, int fd, const struct statx *stx, bool is_last);
+void inode_unnamed(struct inode_table *table, int *fd, const struct statx *stx, bool is_last);
 
 /** The file is now @name in @dir.  Nothing if it is not known. */
 void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx);

@@ -116,6 +116,21 @@ static int open_by_place(struct hold *hold, unsigned depth)
 	return 0;
 }
 
+/* Names are mostly looked for where others were just before.  A file would keep its room in the source, when others remove
+ * it, for as long as we had a descriptor. */
+static void keep_spare(struct hold *hold)
+{
+	struct inode *inode = hold->inode;
+
+	pthread_mutex_lock(&hold->table->lock);
+	if (inode->fd < 0) {
+		inode->fd = hold->fd;
+		inode->has_spare_fd = true;
+		hold->fd_is_ours = false;
+	}
+	pthread_mutex_unlock(&hold->table->lock);
+}
+
 /* Gets the held inode a descriptor. */
 static int open_held(struct hold *hold, unsigned depth)
 {
@@ -131,6 +146,8 @@ static int open_held(struct hold *hold, unsigned depth)
 		return fd;
 	hold->fd = fd;
 	hold->fd_is_ours = true;
+	if (inode->type == S_IFDIR)
+		keep_spare(hold);
 	return 0;
 }
 
@@ -163,11 +180,12 @@ static int check_inside(const struct inode_table *table, struct hold *hold, int 
 {
 	struct inode *inode = hold->inode;
 	unsigned moves = 0;
-	bool is_told = watch_moves(table->mounts.watch, &moves) && !inode->mount->watch_err;
+	bool is_told;
 	int err;
 
 	if (inode->ino == INODE_ROOT || (inode->type != S_IFDIR && hold->is_open))
 		return 0;
+	is_told = !inode->mount->watch_err && watch_moves(table->mounts.watch, &moves);
 	if (is_told && atomic_load(&inode->checked) == moves + 1)
 		return 0;
 	err = check_place(table, inode->mount, fd);
@@ -221,7 +239,7 @@ int inode_open(struct inode_table *table, uint64_t ino, int flags)
 	return err ? err : take_fd(&fd);
 }
 
-int inode_opened(struct inode_table *table, uint64_t ino)
+int inode_opened(struct inode_table *table, uint64_t ino, bool *close_may_fail)
 {
 	struct hold hold = HOLD_NONE;
 	int err;
@@ -236,6 +254,8 @@ int inode_opened(struct inode_table *table, uint64_t ino)
 	/* The hold stays: inode_closed() drops it. */
 	pthread_mutex_lock(&table->lock);
 	hold.inode->opens++;
+	if (close_may_fail)
+		*close_may_fail = !mount_closes_silently(hold.inode->mount);
 	pthread_mutex_unlock(&table->lock);
 	return 0;
 }

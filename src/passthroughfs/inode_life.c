@@ -33,25 +33,34 @@ bool inode_matches(const struct inode *inode, const struct statx *stx, const str
 	       memcmp(inode->handle, handle->bytes, handle->size) == 0;
 }
 
+static struct idle_inodes *idle_of(struct inode_table *table, const struct inode *inode)
+{
+	return inode->has_spare_fd ? &table->spare : &table->idle;
+}
+
 void inode_leave_idle_locked(struct inode_table *table, struct inode *inode)
 {
+	struct idle_inodes *idle = idle_of(table, inode);
+
 	if (!inode->is_idle)
 		return;
-	TAILQ_REMOVE(&table->idle, inode, idle);
+	TAILQ_REMOVE(&idle->list, inode, idle);
 	inode->is_idle = false;
-	table->n_idle--;
+	idle->n--;
 }
 
 int inode_become_idle_locked(struct inode_table *table, struct inode *inode)
 {
+	struct idle_inodes *idle = idle_of(table, inode);
+
 	if (inode->is_idle || inode->holds || inode->keeps_fd || inode->fd < 0)
 		return -1;
-	TAILQ_INSERT_TAIL(&table->idle, inode, idle);
+	TAILQ_INSERT_TAIL(&idle->list, inode, idle);
 	inode->is_idle = true;
-	table->n_idle++;
-	if (table->n_idle <= table->max_idle)
+	idle->n++;
+	if (idle->n <= idle->max)
 		return -1;
-	inode = TAILQ_FIRST(&table->idle);
+	inode = TAILQ_FIRST(&idle->list);
 	inode_leave_idle_locked(table, inode);
 	return take_fd(&inode->fd);
 }

@@ -36,6 +36,7 @@ struct inode {
 	bool replaced; /* the number now belongs to another file: not in by_identity */
 	bool is_idle; /* on the list of those whose descriptor may go */
 	bool keeps_fd; /* never to be on it: nothing else leads to it, and it stays */
+	bool has_spare_fd; /* the handle would do as well.  Does not change while is_idle */
 	int fd; /* O_PATH, or -1; while somebody holds the inode it stays once it is there */
 	struct inode *parent; /* where it was found last, or NULL */
 	char *name;
@@ -50,6 +51,13 @@ struct inode {
 	unsigned char handle[];
 };
 
+/* Inodes whose descriptor may go, the least recently used first. */
+struct idle_inodes {
+	TAILQ_HEAD(inode_list, inode) list;
+	size_t n;
+	size_t max;
+};
+
 struct inode_table {
 	pthread_mutex_t lock;
 	/* guarded by lock */
@@ -59,9 +67,8 @@ struct inode_table {
 	size_t buckets; /* of each; a power of two */
 	size_t count;
 	uint64_t last_counted;
-	TAILQ_HEAD(inode_list, inode) idle; /* the least recently used first */
-	size_t n_idle;
-	size_t max_idle;
+	struct idle_inodes idle;
+	struct idle_inodes spare; /* those that has_spare_fd is set for */
 	/* set once there is an inode without a handle; stays so */
 	atomic_bool needs_names;
 	/* fixed */

@@ -109,6 +109,12 @@ bool mount_keeps_names(const struct mount *mount)
 	return mount->fs_type == 0x01021994; /* tmpfs: they are in memory, and nowhere else */
 }
 
+/* Those with handles that last are kept on this machine, and none of them has anything to do at close(2). */
+bool mount_closes_silently(const struct mount *mount)
+{
+	return mount->handles_last;
+}
+
 /* A descriptor to open handles with, or -1 if that does not work here.  @fd is
  * opened anew only if that has no effect on what it stands for. */
 static int handle_base(int fd, mode_t type)

@@ -63,6 +63,9 @@ int mount_check_below(const struct mount *mount, int fd);
 /** Whether the kernel always knows the name of each file there. */
 bool mount_keeps_names(const struct mount *mount);
 
+/** Whether close(2) never fails for a file there: what was written is known not to arrive before that, or after. */
+bool mount_closes_silently(const struct mount *mount);
+
 /** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
 void mount_handle(const struct mount *mount, int fd, struct handle *handle);
 

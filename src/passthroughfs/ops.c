@@ -99,17 +99,23 @@ int ops_open_flags(int flags)
 	return flags & (O_ACCMODE | O_TRUNC | O_NONBLOCK | O_NOATIME | O_DSYNC | O_SYNC);
 }
 
-void ops_opened(struct llfuse_file *file, int *fd)
+int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd)
 {
 	bool is_writer = (file->flags & O_ACCMODE) != O_RDONLY;
+	bool may_fail = true;
+	int err;
 
+	err = inode_opened(source_inodes(source), ino, &may_fail);
+	if (err)
+		return err;
 	file->backing_fd = *fd;
 	/* A write through the backing file drops setuid and setgid bits, whoever writes: such a file is written through
 	 * us.  It is read and mapped as any, so that all who have it open see the same bytes. */
 	file->direct_io = ops_kernel_moves_bytes() && is_writer && attr_has_setid(*fd);
-	/* Only what was written can fail to get to the source at close(2). */
-	file->noflush = !is_writer;
+	/* Only what was written can fail to get to the source at close(2); what may be mapped to write see op_flush(). */
+	file->noflush = !is_writer || ((file->flags & O_ACCMODE) == O_WRONLY && !may_fail);
 	file->fh = (uint64_t)take_fd(fd);
+	return 0;
 }
 
 static void op_destroy(void *userdata)

@@ -80,8 +80,11 @@ struct ops_opening {
 /** Opens what a struct ops_opening says.  Returns a descriptor or -errno. */
 int ops_open_again(const void *opening);
 
-/** Makes @fd, an open file of the source, the open file that @file describes. */
-void ops_opened(struct llfuse_file *file, int *fd);
+/**
+ * Makes @fd, an open file of the source, inode @ino and a regular file, the open file that @file describes.
+ * Returns 0, or as inode_opened().
+ */
+int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd);
 
 /**
  * Runs @act as the caller of @req, and returns its result.

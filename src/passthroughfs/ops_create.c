@@ -84,6 +84,14 @@ int op_symlink(struct llfuse_request *req, uint64_t parent, const char *name, co
 	return make_entry(req, parent, &what, entry);
 }
 
+static void made_unnamed(struct inode_table *inodes, int fd, const struct statx *stx)
+{
+	scoped_fd path = fd_reopen(fd, O_PATH);
+
+	if (path >= 0) /* else the file is stale once it is closed */
+		inode_unnamed(inodes, &path, stx, true);
+}
+
 /* The file @fd, just opened as @name in @dir (or without a name), becomes an inode and an open file. */
 static int opened_entry(struct source *source, const struct hold *dir, const char *name, int *fd,
 			struct llfuse_file *file, struct llfuse_entry *entry)
@@ -99,14 +107,11 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 	if (err)
 		return err;
 	if (!name)
-		inode_unnamed(inodes, *fd, &stx, true);
-	err = inode_opened(inodes, entry->ino);
-	if (err) {
+		made_unnamed(inodes, *fd, &stx);
+	err = ops_opened(source, entry->ino, file, fd);
+	if (err)
 		inode_forget(inodes, entry->ino, 1);
-		return err;
-	}
-	ops_opened(file, fd);
-	return 0;
+	return err;
 }
 
 /* Somebody made @name before us, outside the mount.  The kernel thought that there was nothing

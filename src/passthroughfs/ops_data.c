@@ -80,22 +80,16 @@ static int open_dropping(const struct llfuse_request *req, struct inode_table *i
 
 int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
-	struct inode_table *inodes = source_inodes(llfuse_userdata(req));
+	struct source *source = llfuse_userdata(req);
+	struct inode_table *inodes = source_inodes(source);
 	int flags = ops_open_flags(file->flags);
 	scoped_fd fd = -1;
-	int err;
 
 	if (file->kill_suidgid && (flags & O_TRUNC))
 		fd = open_dropping(req, inodes, ino, flags);
 	else
 		fd = inode_open(inodes, ino, flags);
-	if (fd < 0)
-		return fd;
-	err = inode_opened(inodes, ino);
-	if (err)
-		return err;
-	ops_opened(file, &fd);
-	return 0;
+	return fd < 0 ? fd : ops_opened(source, ino, file, &fd);
 }
 
 int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data)

@@ -38,7 +38,7 @@ int op_opendir(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	err = dir_stream_new(&fd, &stream);
 	if (err)
 		return err;
-	err = inode_opened(source_inodes(source), ino);
+	err = inode_opened(source_inodes(source), ino, NULL);
 	if (err) {
 		dir_stream_free(stream);
 		return err;

@@ -116,12 +116,12 @@ static void victim_find(struct source *source, int dir_fd, const char *name, str
 }
 
 /* The name is gone.  Who uses the file still finds it, also if this was its last name. */
-static void victim_unnamed(struct source *source, const struct victim *victim)
+static void victim_unnamed(struct source *source, struct victim *victim)
 {
 	bool is_last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink == 1;
 
 	if (victim->fd >= 0)
-		inode_unnamed(source_inodes(source), victim->fd, &victim->stx, is_last);
+		inode_unnamed(source_inodes(source), &victim->fd, &victim->stx, is_last);
 }
 
 static int remove_name(struct source *source, uint64_t parent, const char *name, bool is_dir)

@@ -31,8 +31,10 @@
 #include <time.h>
 
 enum {
-	/* Changes that come in the meantime are told of together, and the same ones as one. */
-	PAUSE_NS = 1000000,
+	/* Changes that come in the meantime are told of together, and the same ones as one; those of our own, which come
+	 * with each request that changes something, do not wake the thread each time. */
+	PAUSE_NS = 5000000,
+	MAX_READS = 64, /* before it is looked at what else there is to do */
 	RETRY_MS = 5,
 	MAX_SAME = 16, /* mounts of one file system on which a file is known */
 	WALK_SIZE = 64,
@@ -157,14 +159,17 @@ static void tell(struct watcher *watcher, const struct watch_change *change)
 		drop_file(watcher, change);
 }
 
-/* As many changes as are read at once.  Returns 0 or -errno. */
+/* All that there is, or much of it.  Returns 0 or -errno. */
 static int tell_some(struct watcher *watcher)
 {
 	struct watch_change change;
-	int n = watch_read(watcher->watch);
+	int n = 1;
 
-	while (watch_next(watcher->watch, &change))
-		tell(watcher, &change);
+	for (int reads = 0; n > 0 && reads < MAX_READS; reads++) {
+		n = watch_read(watcher->watch);
+		while (watch_next(watcher->watch, &change))
+			tell(watcher, &change);
+	}
 	drop_dirs(watcher);
 	return n < 0 ? n : 0;
 }
@@ -183,11 +188,12 @@ static void *run(void *arg)
 		{.fd = watch_fd(watcher->watch), .events = POLLIN},
 		{.fd = watcher->stop_fd, .events = POLLIN},
 		{.fd = watcher->mounts_fd, .events = POLLPRI},
+		{.fd = watch_kept_fd(watcher->watch), .events = POLLIN},
 	};
 	int err = 0;
 
 	while (!err) {
-		if (poll(fds, 3, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
+		if (poll(fds, 4, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
 			err = -errno;
 		if (fds[1].revents)
 			return NULL;
@@ -195,7 +201,7 @@ static void *run(void *arg)
 		/* Names lead elsewhere where something is mounted. */
 		if (fds[2].revents)
 			(void)llfuse_notify_increment_epoch(watcher->session);
-		if (!err && fds[0].revents)
+		if (!err && (fds[0].revents || fds[3].revents))
 			err = tell_some(watcher);
 		take_a_rest();
 	}
@@ -227,6 +233,7 @@ static int start(struct source *source, struct llfuse_session *session)
 	if (!watcher)
 		return -ENOMEM;
 	*watcher = (struct watcher){.source = source, .session = session, .watch = source_watch(source)};
+	watch_begin(watcher->watch);
 	watcher->stop_fd = eventfd(0, EFD_CLOEXEC);
 	watcher->mounts_fd = fd_open_mountinfo();
 	err = watcher->stop_fd < 0 ? -errno : start_thread(watcher);

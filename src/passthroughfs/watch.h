@@ -24,11 +24,17 @@ int watch_new(struct watch **watch);
 /** NULL is nothing. */
 void watch_free(struct watch *watch);
 
+/** From here on what this process changes is told apart: once, when it does not go to the background any more. */
+void watch_begin(struct watch *watch);
+
 /** From here on changes on the file system of @fd (O_PATH is enough) are told of.  Returns 0 or -errno.  Any thread. */
 int watch_file_system(struct watch *watch, int fd);
 
 /** To be polled for reading: there are changes. */
 int watch_fd(const struct watch *watch);
+
+/** The same for changes that watch_moves() found. */
+int watch_kept_fd(const struct watch *watch);
 
 /**
  * Grows with each watch_read() that read something, before anybody can see what.  Who notes it, looks at a file, and
@@ -37,11 +43,12 @@ int watch_fd(const struct watch *watch);
 unsigned watch_serial(const struct watch *watch);
 
 /**
- * A number that is another after each move of a file or directory on what is watched.  Who checks where a file is, and
- * gets the same number before that and later, knows that it is still there.
- * Returns false where that cannot be told: changes wait to be read, or @watch is NULL.  Any thread.
+ * A number that is another after each move of a file or directory on what is watched, by others.  Who checks where a
+ * file is, and gets the same number before that and later, knows that it is still there.
+ * Returns false where that cannot be told: too many changes wait to be told of, or @watch is NULL or has not begun.  Any
+ * thread.
  */
-bool watch_moves(const struct watch *watch, unsigned *moves);
+bool watch_moves(struct watch *watch, unsigned *moves);
 
 /** Reads what has come, without waiting.  Returns 1, 0 if there is nothing, or -errno.  One thread. */
 int watch_read(struct watch *watch);

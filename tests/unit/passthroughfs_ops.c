@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <ftw.h>
+#include <linux/magic.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -143,6 +145,28 @@ static void what_is_written_is_read(void **state)
 }
 
 /* Others may have made the file longer than the kernel knows. */
+/* close(2) of a file on such a disk has nothing to say that write(2) has not said. */
+static void only_who_may_map_a_file_to_write_tells_of_its_close(void **state)
+{
+	static const int flags[] = {O_RDONLY, O_WRONLY, O_RDWR};
+	struct fixture *f = *state;
+	struct llfuse_file file;
+	struct statfs fs;
+	uint64_t ino;
+
+	ino = create(f, "a", &file);
+	release(f, ino, &file);
+	assert_int_equal(statfs(f->path, &fs), 0);
+	if (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != TMPFS_MAGIC)
+		skip();
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		file = (struct llfuse_file){.flags = flags[i], .backing_fd = -1};
+		assert_int_equal(ops->open(&f->req, ino, &file), 0);
+		assert_int_equal(file.noflush, flags[i] != O_RDWR);
+		release(f, ino, &file);
+	}
+}
+
 static void an_appending_write_goes_to_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -442,6 +466,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(names_that_are_none_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_unknown_inode_is_stale, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_written_is_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_who_may_map_a_file_to_write_tells_of_its_close, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_appending_write_goes_to_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_removed_file_is_still_read_and_truncated, setup, teardown),
 		cmocka_unit_test_setup_teardown(setattr_sets_each_field, setup, teardown),
