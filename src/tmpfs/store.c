@@ -541,8 +541,9 @@ int store_open(const char *path, enum store_mode mode, struct store **opened, st
 	if (!err)
 		err = open_database(store, error);
 	if (err) {
-		if (store->is_made)
-			(void)unlink(path); /* it is empty, and of no use */
+		/* What is to be kept may be somebody else's by now; empty, it does no harm. */
+		if (store->is_made && mode == STORE_SAVE)
+			(void)unlink(path);
 		free_store(store);
 		return err;
 	}
