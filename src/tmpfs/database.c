@@ -101,10 +101,22 @@ static int restore(struct tmpfs *fs, struct store *store, struct store_error *er
 	return err;
 }
 
-/* A tree that is in no database yet is to be there soon. */
-static void note_new_root(struct tree *tree)
+/* Before a number of an inode is given out: after a crash none is given out twice.  What makes commits impossible shows
+ * now. */
+static int commit_first(struct tmpfs *fs, struct store_error *error)
 {
-	tree_note(tree, tree->root, JOURNAL_NODE | JOURNAL_XATTRS);
+	int err;
+
+	if (!saver_keeps(fs->saver))
+		return 0;
+	tree_note(fs->tree, fs->tree->root, JOURNAL_NODE | JOURNAL_XATTRS);
+	err = saver_sync(fs->saver);
+	if (!err)
+		return 0;
+	snprintf(error->text, sizeof(error->text), "%s (%s)", strerror(-err), store_reason());
+	saver_free(fs->saver); /* and the store */
+	fs->saver = NULL;
+	return err;
 }
 
 static int make_saver(struct tmpfs *fs, const struct database_options *options, struct store *store)
@@ -118,19 +130,17 @@ static int open_file(struct tmpfs *fs, const struct database_options *options)
 	const char *option = options->is_kept ? "db" : "load";
 	struct store_error error = {0};
 	struct store *store;
-	bool is_new;
 	int err;
 
 	err = store_open(options->path, options->is_kept ? STORE_KEEP : STORE_LOAD, &store, &error);
 	if (!err) {
-		is_new = !store_has_tree(store);
 		err = restore(fs, store, &error);
 		if (!err)
 			err = make_saver(fs, options, store);
 		if (err)
 			(void)store_close(store); /* of which nothing was changed */
-		else if (is_new)
-			note_new_root(fs->tree);
+		else
+			err = commit_first(fs, &error);
 	}
 	if (err)
 		llfuse_complain(PROGRAM, "%s=%s: %s", option, options->path,

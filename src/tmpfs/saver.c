@@ -130,6 +130,12 @@ static void commit_once_locked(struct saver *saver)
 	saver->ended = number;
 	saver->err = err;
 	pthread_cond_broadcast(&saver->done);
+	if (saver->wanted > saver->begun || saver->is_stopping)
+		return;
+	/* Nobody waits: time to tidy up. */
+	pthread_mutex_unlock(&saver->lock);
+	store_settle(saver->store);
+	pthread_mutex_lock(&saver->lock);
 }
 
 static void *run(void *arg)
@@ -159,6 +165,10 @@ int saver_sync(struct saver *saver)
 	if (!saver->store)
 		return 0;
 	pthread_mutex_lock(&saver->lock);
+	if (!saver->is_running) {
+		pthread_mutex_unlock(&saver->lock);
+		return commit(saver); /* nobody else uses the tree yet */
+	}
 	/* A commit that is under way may have begun too early. */
 	if (saver->begun == saver->ended && saver->err == 0 && journal_is_empty(saver->tree->journal)) {
 		pthread_mutex_unlock(&saver->lock);
@@ -237,10 +247,10 @@ int saver_stop(struct saver *saver)
 	saver_end_copy(saver);
 	if (!saver_keeps(saver))
 		return 0;
-	if (!saver->is_running)
-		return commit(saver); /* it was never started, and nobody else uses the tree */
 	/* The last one who waits. */
 	err = saver_sync(saver);
+	if (!saver->is_running)
+		return err;
 	pthread_mutex_lock(&saver->lock);
 	saver->is_stopping = true;
 	pthread_cond_signal(&saver->to_do);

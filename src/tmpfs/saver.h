@@ -35,7 +35,7 @@ int saver_start(struct saver *saver);
 bool saver_keeps(const struct saver *saver);
 
 /* Returns 0 once all is committed that was done before, or why it is not; what saver_new() was given no store for needs
- * no commit.  Any thread. */
+ * no commit.  Before saver_start() the caller commits by himself; after it any thread may. */
 int saver_sync(struct saver *saver);
 
 /* A last commit, and the end of its threads; a copy that is being saved is given up.  Returns 0 or why not all is
