@@ -27,6 +27,7 @@ struct file_writing {
 	bool is_known; /* the hashes say what the store has */
 	bool is_kept; /* and are to say it of what it gets */
 	bool is_changed;
+	bool is_new; /* the store has nothing of it */
 };
 
 /* So that nothing is written where nothing turns out to have changed. */
@@ -59,7 +60,7 @@ static int write_node(struct writer *writer, const struct captured_node *node)
 
 	if (!err)
 		err = store_put_node(writer->to, &node->node);
-	if (!err && (node->what & JOURNAL_XATTRS))
+	if (!err && (node->what & JOURNAL_XATTRS) && (node->xattrs || !(node->what & JOURNAL_NEW)))
 		err = store_put_xattrs(writer->to, node->node.number, node->xattrs);
 	return err;
 }
@@ -138,7 +139,7 @@ static int write_hole(struct file_writing *writing, uint64_t off, uint64_t end)
 		was_hole = was_hole && hashes_get(writer->hashes, number, index, &hash) && hash == 0;
 		hashes_set(writer->hashes, number, index, 0);
 	}
-	if (was_hole)
+	if (was_hole || writing->is_new)
 		return 0;
 	writing->is_changed = true;
 	err = begin(writer);
@@ -181,6 +182,8 @@ static int write_piece(struct file_writing *writing, uint64_t off, size_t n)
 	err = begin(writer);
 	if (err)
 		return err;
+	if (n == 0 && writing->is_new)
+		return 0;
 	if (n == 0)
 		return store_remove_chunks(writer->to, number, off, off + STORE_CHUNK_SIZE);
 	return store_put_chunk(writer->to, number, off, writer->piece, n);
@@ -216,13 +219,12 @@ static int cut_behind(struct file_writing *writing)
 	uint64_t count;
 	int err;
 
-	if (file->n_ranges == 0 || file->ranges[file->n_ranges - 1].to <= end)
+	if (writing->is_new || file->n_ranges == 0 || file->ranges[file->n_ranges - 1].to <= end)
 		return 0;
 	if (writing->is_known && hashes_count(writer->hashes, file->number, &count) && count <= end / STORE_CHUNK_SIZE)
 		return 0;
 	if (writing->is_kept)
 		hashes_cut(writer->hashes, file->number, end / STORE_CHUNK_SIZE);
-	/* Nothing of a file that is known to be new is there; else it costs only the look. */
 	err = begin(writer);
 	return err ? err : store_remove_chunks(writer->to, file->number, end, JOURNAL_END);
 }
@@ -283,7 +285,10 @@ static int write_stored(struct writer *writer, struct captured_file *file, bool 
 static int write_file(struct writer *writer, struct captured_file *file)
 {
 	const struct captured_node *node = &writer->capture->nodes[file->node];
-	struct file_writing writing = {.writer = writer, .file = file};
+	struct file_writing writing = {.writer = writer,
+				       .file = file,
+				       /* Of a copy's files nothing can be there. */
+				       .is_new = (node->what & JOURNAL_NEW) || !writer->hashes};
 	uint64_t count;
 	bool is_done;
 	int err;

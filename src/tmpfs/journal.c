@@ -303,11 +303,17 @@ static void give_inode_back(struct table_link *link, void *arg)
 {
 	const struct journal_inode *note = (struct journal_inode *)link;
 	struct changes *changes = arg;
+	/* Whether nothing of it was stored is not certain after a failure. */
+	const unsigned what = note->what & ~(unsigned)JOURNAL_NEW;
+	struct journal_inode *now;
 	unsigned i;
 
-	note_in(changes, note->number, note->what, 0, 0);
+	note_in(changes, note->number, what, 0, 0);
 	for (i = 0; i < note->n_ranges; i++)
-		note_in(changes, note->number, note->what, note->ranges[i].from, note->ranges[i].to);
+		note_in(changes, note->number, what, note->ranges[i].from, note->ranges[i].to);
+	now = inode_note(changes, note->number);
+	if (now)
+		now->what &= (uint8_t)~JOURNAL_NEW;
 }
 
 static void give_name_back(struct table_link *link, void *arg)

@@ -33,6 +33,8 @@ enum journal_what {
 	JOURNAL_BYTES = 1 << 2, /* the noted ranges */
 	/* The kernel may change the bytes by itself: whether it did is to be found out. */
 	JOURNAL_SUSPECT = 1 << 3,
+	/* Nothing of it can have been stored before: there is nothing to take away. */
+	JOURNAL_NEW = 1 << 4,
 };
 
 /* The end of a range that has none. */

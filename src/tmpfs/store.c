@@ -264,10 +264,19 @@ static int configure(struct store_db *db)
 	return store_execute(db, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY");
 }
 
+/* SQLite counts its memory under a lock that each allocation takes, for nobody who asks here.  Too late where SQLite is in
+ * use already, which costs only the time. */
+static void configure_library(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 static int connect_to(struct store_db *db, const char *name, int flags)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	int result, err;
 
+	(void)pthread_once(&once, configure_library); /* fails for no reason that there is */
 	result = sqlite3_open_v2(name, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
 	err = result == SQLITE_OK ? configure(db) : store_failure(db, result);
 	if (err)

@@ -33,7 +33,7 @@ static int name_new_inode(struct tree *tree, struct inode *parent, const struct 
 			inode->dir.parent = parent;
 		inode_dir_changed(parent, 1, inode_is_dir(inode));
 		tree_note_name(tree, parent, name->bytes, name->len);
-		tree_note(tree, inode, JOURNAL_NODE | JOURNAL_XATTRS);
+		tree_note(tree, inode, JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_NEW);
 	}
 	pthread_rwlock_unlock(&tree->lock);
 	return err;
