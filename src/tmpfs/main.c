@@ -48,11 +48,11 @@ static const struct llfuse_option option_table[] = {
 	{"no_writeback", LLFUSE_OPTION_FLAG, offsetof(struct options, no_writeback), NULL,
 	 "with data=heap, each write comes here at once: slower, and exact"},
 	{"db", LLFUSE_OPTION_STRING, offsetof(struct options, db), "FILE",
-	 "keep everything in this SQLite database, from which it starts; made if it is not there"},
+	 "keep the tree in this SQLite database; made if it is not there"},
 	{"load", LLFUSE_OPTION_STRING, offsetof(struct options, load), "FILE",
-	 "start from a copy of this database, and leave it alone"},
+	 "start from this database, and leave it alone"},
 	{"commit", LLFUSE_OPTION_UINT, offsetof(struct options, commit_s), "SECONDS",
-	 "with db, commit so often at least (5); 0: only when asked to, and at the end"},
+	 "with db, how long changes may wait (5); 0: until somebody asks"},
 	{"mode", LLFUSE_OPTION_MODE, offsetof(struct options, mode), "OCT", "permissions of the root (0755)"},
 	{"uid", LLFUSE_OPTION_UINT, offsetof(struct options, uid), "N", "owner of the root (who mounts)"},
 	{"gid", LLFUSE_OPTION_UINT, offsetof(struct options, gid), "N", "group of the root (who mounts)"},
@@ -61,7 +61,7 @@ static const struct llfuse_option option_table[] = {
 
 static const struct llfuse_program program = {
 	.name = PROGRAM,
-	.summary = "Keeps files in memory until it is unmounted.",
+	.summary = "Keeps files in memory until it is unmounted, or in a database.",
 	.options = option_table,
 };
 
