@@ -272,8 +272,9 @@ void llfuse_close(struct llfuse_session *session, bool unmount)
 	if (unmount)
 		ll_unmount_session(session);
 	(void)ll_unmounter_end(session, false); /* nothing left to do for it */
-	ll_signals_leave(session);
 	fuse_session_destroy(session->fuse); /* calls destroy, if there was an init */
+	/* Only now: destroy may have much to save, and an impatient second Ctrl-C is not to end that. */
+	ll_signals_leave(session);
 	free_session(session);
 }
 

@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,6 +165,18 @@ static int save(int fd, const char *path, struct control_copy *copy)
 	return wait_for_copy(fd, copy);
 }
 
+/* The mount would wait for itself. */
+static bool lies_in(int fd, const char *path)
+{
+	char *copy = strdup(path);
+	struct stat root, dir;
+	bool lies;
+
+	lies = copy && fstat(fd, &root) == 0 && stat(dirname(copy), &dir) == 0 && root.st_dev == dir.st_dev;
+	free(copy);
+	return lies;
+}
+
 static int run_save(const char *mountpoint, char **words)
 {
 	struct control_copy copy = {0};
@@ -182,7 +196,14 @@ static int run_save(const char *mountpoint, char **words)
 		free(path);
 		return err;
 	}
-	err = save(fd, path, &copy);
+	err = ioctl(fd, CONTROL_COPY, &copy) < 0 ? errno : 0;
+	if (!err && lies_in(fd, path)) {
+		close(fd);
+		free(path);
+		return failure(words[0], "lies in the mount that is to be saved");
+	}
+	if (!err)
+		err = save(fd, path, &copy);
 	close(fd);
 	free(path);
 	if (err)

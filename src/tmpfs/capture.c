@@ -4,6 +4,7 @@
 
 #include "inode_store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #define BLOCK_SIZE ((size_t)1 << 20)
+/* More is not set aside: a capture for which it would be fails, rather than the machine's memory. */
+#define ASIDE_MAX ((uint64_t)256 << 20)
 
 /* ------------------------------------------------------------------------ */
 /* Memory                                                                    */
@@ -251,10 +254,11 @@ static void take_any_inode(struct capture *capture, struct inode *inode)
 	};
 	struct whole_dir dir = {.capture = capture, .number = inode->number};
 
-	if (!inode_has_name(inode))
+	/* Of a copy it is no part; but its bytes, if it is in use, are not to go from where it is kept. */
+	if (!inode_has_name(inode) && capture->kind == CAPTURE_ALL)
 		return;
 	take_inode(capture, inode, &all);
-	if (inode_is_dir(inode))
+	if (inode_is_dir(inode) && inode->dir.parent)
 		table_each(&inode->dir.names, take_entry, &dir);
 }
 
@@ -447,25 +451,25 @@ static struct captured_piece **first_behind(struct captured_file *file, uint64_t
 static uint64_t end_of_hole(struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
 	REQUIRES_SHARED(inode->lock)
 {
-	int64_t found = plane->ops->seek(plane, &inode->data, off, SEEK_DATA);
+	uint64_t found = plane->ops->hole_end(plane, &inode->data, off, end);
 
-	if (found == -ENXIO)
-		return end;
-	if (found < 0)
-		return off;
-	return piece_start((uint64_t)found) < end ? piece_start((uint64_t)found) : end;
+	return found < end ? piece_start(found) : end;
 }
 
 /* Puts the piece at @off, or the hole that is there up to @end, before *@at.  Returns false if there is no memory, or the bytes
  * cannot be read. */
-static bool set_aside(struct captured_file *file, struct captured_piece **at, struct data_plane *plane,
-		      const struct inode *inode, uint64_t off, uint64_t end) REQUIRES_SHARED(inode->lock)
+static bool set_aside(struct capture *capture, struct captured_file *file, struct captured_piece **at,
+		      struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
+	REQUIRES_SHARED(inode->lock)
 {
 	const uint64_t hole_end = end_of_hole(plane, inode, off, end);
 	const size_t n = hole_end > off ? 0 : piece_length(off, file->size);
-	struct captured_piece *piece = malloc(sizeof(*piece) + n);
+	struct captured_piece *piece;
 	ssize_t got = 0;
 
+	if (n > ASIDE_MAX - capture->aside)
+		return false;
+	piece = malloc(sizeof(*piece) + n);
 	if (!piece)
 		return false;
 	if (n > 0)
@@ -482,11 +486,12 @@ static bool set_aside(struct captured_file *file, struct captured_piece **at, st
 	*at = piece;
 	if (!piece->next)
 		file->last_piece = piece;
+	capture->aside += n;
 	return true;
 }
 
-static bool rescue_range(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t from,
-			 uint64_t to) REQUIRES_SHARED(inode->lock)
+static bool rescue_range(struct capture *capture, struct captured_file *file, struct data_plane *plane,
+			 const struct inode *inode, uint64_t from, uint64_t to) REQUIRES_SHARED(inode->lock)
 {
 	struct captured_piece **at;
 	uint64_t end;
@@ -500,14 +505,14 @@ static bool rescue_range(struct captured_file *file, struct data_plane *plane, c
 		end = piece_start(to + STORE_CHUNK_SIZE - 1);
 		if (*at && (*at)->off < end)
 			end = (*at)->off;
-		if (!set_aside(file, at, plane, inode, from, end))
+		if (!set_aside(capture, file, at, plane, inode, from, end))
 			return false;
 	}
 	return true;
 }
 
-static bool rescue_file(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t from,
-			uint64_t to) REQUIRES_SHARED(inode->lock)
+static bool rescue_file(struct capture *capture, struct captured_file *file, struct data_plane *plane,
+			const struct inode *inode, uint64_t from, uint64_t to) REQUIRES_SHARED(inode->lock)
 {
 	unsigned i;
 
@@ -515,7 +520,7 @@ static bool rescue_file(struct captured_file *file, struct data_plane *plane, co
 		const struct journal_range *range = &file->ranges[i];
 
 		if (from < range->to && range->from < to &&
-		    !rescue_range(file, plane, inode, from > range->from ? from : range->from,
+		    !rescue_range(capture, file, plane, inode, from > range->from ? from : range->from,
 				  to < range->to ? to : range->to))
 			return false;
 	}
@@ -528,10 +533,11 @@ void capture_rescue(struct journal *journal, struct data_plane *plane, struct in
 	struct capture *capture;
 	struct captured_file *file;
 
+	assert(!inode->is_stored); /* they would be read from where they are not */
 	pthread_mutex_lock(&journal->lock);
 	for (capture = journal->captures; capture; capture = capture->next) {
 		file = find_file(capture, inode->number);
-		if (file && !rescue_file(file, plane, inode, from, to))
+		if (file && !rescue_file(capture, file, plane, inode, from, to))
 			atomic_store(&capture->is_spoilt, true);
 	}
 	pthread_mutex_unlock(&journal->lock);
@@ -540,10 +546,16 @@ void capture_rescue(struct journal *journal, struct data_plane *plane, struct in
 /* ------------------------------------------------------------------------ */
 /* Reading                                                                   */
 
-static void take_first_piece(struct captured_file *file, void *buf, struct captured_step *step)
+static void take_first_piece(struct captured_file *file, uint64_t limit, void *buf, struct captured_step *step)
 {
 	struct captured_piece *piece = file->pieces;
 
+	if (piece->end > limit) {
+		/* A hole, of which the rest is not asked for yet. */
+		*step = (struct captured_step){.end = limit};
+		piece->off = limit;
+		return;
+	}
 	*step = (struct captured_step){.end = piece->end, .n = piece->n};
 	memcpy(buf, piece->bytes, piece->n);
 	file->pieces = piece->next;
@@ -554,14 +566,16 @@ static void take_first_piece(struct captured_file *file, void *buf, struct captu
 
 /* Decides what is at @off, and moves the cursor behind it.  Returns whether it is still to be read. */
 static bool decide_locked(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t off,
-			  void *buf, struct captured_step *step) REQUIRES_SHARED(inode->lock)
+			  uint64_t limit, void *buf, struct captured_step *step) REQUIRES_SHARED(inode->lock)
 {
 	uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
 	bool is_to_read = false;
 
 	if (file->pieces && file->pieces->off == off) {
-		take_first_piece(file, buf, step);
+		take_first_piece(file, limit, buf, step);
 	} else {
+		if (limit < end)
+			end = limit;
 		if (file->pieces && file->pieces->off < end)
 			end = file->pieces->off;
 		end = end_of_hole(plane, inode, off, end);
@@ -573,7 +587,7 @@ static bool decide_locked(struct captured_file *file, struct data_plane *plane, 
 	return is_to_read;
 }
 
-int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, void *buf,
+int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, uint64_t limit, void *buf,
 		 struct captured_step *step)
 {
 	struct journal *journal = capture->tree->journal;
@@ -585,7 +599,7 @@ int capture_step(struct capture *capture, struct captured_file *file, uint64_t o
 	/* Who changes bytes holds the lock for writing while he sets them aside and changes them. */
 	small_rwlock_rdlock(&inode->lock);
 	pthread_mutex_lock(&journal->lock);
-	is_to_read = decide_locked(file, plane, inode, off, buf, step);
+	is_to_read = decide_locked(file, plane, inode, off, limit, buf, step);
 	pthread_mutex_unlock(&journal->lock);
 	if (is_to_read)
 		got = plane->ops->read(plane, &inode->data, buf, step->n, off);

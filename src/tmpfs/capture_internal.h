@@ -66,6 +66,7 @@ struct capture {
 	struct captured_block *blocks;
 	bool is_short; /* there was no memory for something */
 
+	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
 };
 
@@ -76,8 +77,8 @@ struct captured_step {
 };
 
 /* Looks at what is at @off, a multiple of the size of a piece that lies within the file, and reads the piece into @buf if
- * it is no hole.  From there on nobody sets it aside any more.  Returns 0 or what the plane says. */
-int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, void *buf,
+ * it is no hole.  A hole ends at @limit: what comes then is not of the capture.  From there on nobody sets it aside any more.  Returns 0 or what the plane says. */
+int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, uint64_t limit, void *buf,
 		 struct captured_step *step);
 
 static inline uint64_t piece_start(uint64_t off)

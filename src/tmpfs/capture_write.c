@@ -198,7 +198,7 @@ static int write_range(struct file_writing *writing, const struct journal_range 
 	int err;
 
 	while (off < range->to && off < file->size) {
-		err = capture_step(writer->capture, file, off, writer->piece, &step);
+		err = capture_step(writer->capture, file, off, range->to, writer->piece, &step);
 		if (!err)
 			err = step.n > 0 ? write_piece(writing, off, step.n) : write_hole(writing, off, step.end);
 		if (!err)

@@ -5,7 +5,7 @@
  * reads and writes without us (data_kernel.h).  Above the seam nothing knows which.
  *
  * The bytes of one file are guarded by the lock of its inode: for reading around look(), read(), seek(),
- * is_stale(), is_exposed() and is_changing(), for writing around the rest.
+ * hole_end(), is_stale(), is_exposed() and is_changing(), for writing around the rest.
  *
  * Results are 0 or -errno unless said otherwise: -EFBIG past DATA_SIZE_MAX, -ENOSPC past the size of the
  * mount, -ENOMEM, and in the kernel's plane what its system calls give.
@@ -91,6 +91,10 @@ struct data_ops {
 	/* SEEK_DATA, SEEK_HOLE: the first offset not before @off that lies in a page, or in a hole; a hole
 	 * begins at the end.  -ENXIO if there is none. */
 	int64_t (*seek)(struct data_plane *plane, const struct data *data, uint64_t off, int whence);
+
+	/* Up to where there is nothing but a hole from @off on, at most @end; @off if there is none.  Waits for nobody, also
+	 * where somebody writes by himself; may take a hole for none. */
+	uint64_t (*hole_end)(struct data_plane *plane, const struct data *data, uint64_t off, uint64_t end);
 
 	/* Copies the @n bytes at @off, which @from has; returns how many.  @from may be @to, if the ranges do
 	 * not overlap. */

@@ -534,6 +534,15 @@ static ssize_t heap_copy(struct data_plane *plane, const struct data *from, uint
 	return (ssize_t)done;
 }
 
+static uint64_t heap_hole_end(struct data_plane *plane, const struct data *data, uint64_t off, uint64_t end)
+{
+	int64_t found = heap_seek(plane, data, off, SEEK_DATA);
+
+	if (found < 0)
+		return found == -ENXIO ? end : off;
+	return (uint64_t)found < end ? (uint64_t)found : end;
+}
+
 static const struct data_ops data_heap_ops = {
 	.name = "heap",
 	.free = heap_free,
@@ -546,6 +555,7 @@ static const struct data_ops data_heap_ops = {
 	.zero = heap_zero,
 	.punch = heap_punch,
 	.seek = heap_seek,
+	.hole_end = heap_hole_end,
 	.copy = heap_copy,
 };
 

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define STAT_BLOCK 512
@@ -248,6 +249,59 @@ static int64_t kernel_seek(struct data_plane *plane, const struct data *data, ui
 	return found;
 }
 
+struct range {
+	uint64_t off, len;
+};
+
+struct page_counts {
+	uint64_t cache, dirty, writeback, evicted, recently_evicted;
+};
+
+#ifndef SYS_cachestat
+#define SYS_cachestat 451
+#endif
+
+/* Whether there is a page, in memory or swapped out.  lseek(2) would wait for who writes, and he for his memory.
+ * Source: cachestat(2), Linux 6.5; elsewhere there always is. */
+static bool has_page(int fd, uint64_t off, uint64_t len)
+{
+	struct range range = {.off = off, .len = len};
+	struct page_counts counts;
+
+	if (syscall(SYS_cachestat, fd, &range, &counts, 0) < 0)
+		return true;
+	return counts.cache + counts.evicted > 0;
+}
+
+/* Steps that grow, and then shrink: what is dense is found at once, and a great hole soon. */
+static uint64_t find_page(int fd, uint64_t off, uint64_t end)
+{
+	uint64_t step = DATA_PAGE_SIZE;
+
+	while (off < end && !has_page(fd, off, step < end - off ? step : end - off)) {
+		off += step < end - off ? step : end - off;
+		step *= 2;
+	}
+	for (step /= 2; off < end && step >= DATA_PAGE_SIZE; step /= 2)
+		if (step < end - off && !has_page(fd, off, step))
+			off += step;
+	return off;
+}
+
+static uint64_t kernel_hole_end(struct data_plane *plane, const struct data *data, uint64_t off, uint64_t end)
+{
+	int fd;
+
+	if (!data->backing)
+		return end;
+	fd = backing_get(store_of(plane), data->backing);
+	if (fd < 0)
+		return off;
+	off = find_page(fd, off, end);
+	backing_put(store_of(plane), data->backing);
+	return off;
+}
+
 /* Between two descriptors that are held. */
 static ssize_t copy_bytes(int from_fd, uint64_t off, int to_fd, uint64_t to_off, size_t n)
 {
@@ -444,6 +498,7 @@ static const struct data_ops data_kernel_ops = {
 	.zero = kernel_zero,
 	.punch = kernel_punch,
 	.seek = kernel_seek,
+	.hole_end = kernel_hole_end,
 	.copy = kernel_copy,
 	.open = kernel_open,
 	.close = kernel_close,

@@ -82,8 +82,8 @@ void file_close(struct inode *inode, struct data_plane *plane, unsigned flags)
 	small_rwlock_wrlock(&inode->lock);
 	note_exposure(inode, plane);
 	plane->ops->close(plane, &inode->data, flags & FILE_OPEN_WRITER ? DATA_OPEN_WRITER : 0);
-	/* Of the last open this tells whether the file is empty now, and whether somebody's bits are lost. */
-	if ((flags & FILE_OPEN_WRITER) || inode_drops_setid(inode))
+	/* Of the last open this tells whether the file is empty now, whether somebody's bits are lost, and when it was read. */
+	if ((flags & FILE_OPEN_WRITER) || inode_drops_setid(inode) || journal_keeps(plane->journal))
 		inode_refresh_locked(inode, plane);
 	plane->ops->tidy(plane, &inode->data);
 	inode_leave_locked(inode, plane);
@@ -129,11 +129,14 @@ static int prepare_bytes(struct inode *inode, struct data_plane *plane, uint64_t
 ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *buf, size_t n, uint64_t off,
 		   unsigned flags)
 {
-	scoped_change gate = journal_begin_change(plane->journal);
 	ssize_t written = must_be_regular(inode);
 
+	/* First, as it takes time and changes nothing; here and below. */
+	if (!written)
+		written = inode_load(inode, plane);
 	if (written < 0)
 		return written;
+	scoped_change gate = journal_begin_change(plane->journal);
 	small_rwlock_wrlock(&inode->lock);
 	written = prepare_bytes(inode, plane, off, n);
 	if (written == 0)
@@ -211,13 +214,15 @@ static int allocate_locked(struct data *data, struct data_plane *plane, int mode
 
 int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint64_t off, uint64_t len, unsigned flags)
 {
-	scoped_change gate = journal_begin_change(plane->journal);
 	int err = must_be_regular(inode);
 
 	if (!err)
 		err = check_mode(mode, off, len);
+	if (!err)
+		err = inode_load(inode, plane);
 	if (err)
 		return err;
+	scoped_change gate = journal_begin_change(plane->journal);
 	small_rwlock_wrlock(&inode->lock);
 	err = prepare_bytes(inode, plane, off, len);
 	inode_refresh_locked(inode, plane);
@@ -297,13 +302,17 @@ static ssize_t copy_locked(struct inode *from, uint64_t off, struct inode *to, u
 ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t to_off, size_t n,
 		  struct data_plane *plane, unsigned flags)
 {
-	scoped_change gate = journal_begin_change(plane->journal);
 	ssize_t copied = must_be_regular(from);
 
 	if (copied == 0)
 		copied = must_be_regular(to);
+	if (copied == 0)
+		copied = inode_load(from, plane);
+	if (copied == 0)
+		copied = inode_load(to, plane);
 	if (copied < 0)
 		return copied;
+	scoped_change gate = journal_begin_change(plane->journal);
 	if (to_off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - to_off)
 		return -EFBIG;
 	/* Reading stamps atime, by a lock of its own. */

@@ -144,6 +144,8 @@ static struct mem_cost cost_of(const struct inode *inode, struct data_plane *pla
 
 	if (inode_is_regular(inode))
 		look_at(inode, plane, &look);
+	if (inode->is_stored)
+		look.allocated = inode_stored_cost(plane, look.allocated);
 	*(plane->ops->is_share && !inode->is_stored ? &cost.share : &cost.memory) += look.allocated;
 	cost.memory += xattr_cost(inode->xattrs);
 	return cost;
@@ -334,18 +336,20 @@ static int change_size(struct inode *inode, struct data_plane *plane, const stru
 	REQUIRES(inode->lock)
 {
 	struct data_look look;
-	int err;
+	int err = 0;
 
 	if (!inode_is_regular(inode))
 		return inode_is_dir(inode) ? -EISDIR : -EINVAL;
 	inode_stay_locked(inode, plane);
 	look_at(inode, plane, &look);
+	/* Bytes that nobody wants any more need not come from the store, unless a capture has yet to read them. */
+	if (change->size > 0 || journal_is_captured(plane->journal))
+		err = inode_load_locked(inode, plane);
+	if (err)
+		return err;
+	inode_forget_stored_locked(inode, plane);
 	journal_before_bytes(plane, inode, look.size < change->size ? look.size : change->size, JOURNAL_END);
-	if (change->size == 0)
-		inode_forget_stored_locked(inode, plane);
-	err = inode_load_locked(inode, plane);
-	if (!err)
-		err = plane->ops->resize(plane, &inode->data, change->size);
+	err = plane->ops->resize(plane, &inode->data, change->size);
 	if (err)
 		return err;
 	if (is_stamped(change, &look))
@@ -420,9 +424,12 @@ void inode_watch_setid_locked(struct inode *inode, struct data_plane *plane)
 
 int inode_change(struct inode *inode, struct data_plane *plane, const struct inode_change *change, struct stat *after)
 {
+	/* First, as it takes time and changes nothing. */
+	int err = (change->set & INODE_SET_SIZE) && change->size > 0 ? inode_load(inode, plane) : 0;
 	scoped_change gate = journal_begin_change(plane->journal);
-	int err = 0;
 
+	if (err)
+		return err;
 	small_rwlock_wrlock(&inode->lock);
 	inode_refresh_locked(inode, plane);
 	if (change->set & INODE_SET_SIZE)
@@ -525,7 +532,7 @@ static void free_contents(struct inode *inode, struct data_plane *plane) REQUIRE
 	switch (inode->type) {
 	case DT_REG:
 		if (inode->is_stored)
-			mem_uncharge(plane->mem, inode->data.stored.allocated);
+			mem_uncharge(plane->mem, inode_stored_cost(plane, inode->data.stored.allocated));
 		else
 			plane->ops->clear(plane, &inode->data);
 		break;

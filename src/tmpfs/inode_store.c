@@ -49,9 +49,12 @@ static int read_stored(struct inode *inode, struct data_plane *plane, uint64_t s
 	struct loading loading = {.inode = inode, .plane = plane};
 	int err;
 
+	/* It counted all the time: a mount that was full when it was stored can be read again. */
+	mem_exceed_begin();
 	err = source->read(source->arg, inode->number, size, put_bytes, &loading);
 	if (!err)
 		err = plane->ops->resize(plane, &inode->data, size);
+	mem_exceed_end();
 	if (!err && plane->ops->refresh)
 		plane->ops->refresh(plane, &inode->data);
 	return err;
@@ -74,7 +77,7 @@ int inode_load_locked(struct inode *inode, struct data_plane *plane)
 	plane->ops->clear(plane, &inode->data);
 	inode->data = stored;
 	inode->is_stored = true;
-	mem_charge_anyway(plane->mem, stored.stored.allocated);
+	mem_charge_anyway(plane->mem, inode_stored_cost(plane, stored.stored.allocated));
 	return err;
 }
 
@@ -86,9 +89,17 @@ void inode_forget_stored_locked(struct inode *inode, struct data_plane *plane)
 		return;
 	inode->data = (struct data){0};
 	inode->is_stored = false;
-	/* What it counted for is what it takes now: in a share, where the bytes go, there is to be room for it. */
-	mem_uncharge(plane->mem, allocated);
-	mem_settle(plane->mem);
+	mem_move_to_share(plane->mem, inode_stored_cost(plane, allocated));
+}
+
+void inode_charge_stored_again(struct inode *inode, const struct data_plane *before, const struct data_plane *plane)
+{
+	small_rwlock_wrlock(&inode->lock);
+	if (inode_is_regular(inode) && inode->is_stored) {
+		mem_uncharge(plane->mem, inode_stored_cost(before, inode->data.stored.allocated));
+		mem_charge_anyway(plane->mem, inode_stored_cost(plane, inode->data.stored.allocated));
+	}
+	small_rwlock_wrunlock(&inode->lock);
 }
 
 static bool is_here(struct inode *inode)

@@ -239,6 +239,11 @@ void journal_end_change(struct journal *journal)
 		pthread_rwlock_unlock(&journal->gate);
 }
 
+bool journal_is_captured(const struct journal *journal)
+{
+	return journal && atomic_load(&journal->n_captures) > 0;
+}
+
 void journal_close_gate(struct journal *journal)
 {
 	pthread_rwlock_wrlock(&journal->gate);
@@ -279,7 +284,7 @@ void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_
 	if (!journal)
 		return;
 	journal_note_range(journal, inode->number, JOURNAL_NODE | JOURNAL_BYTES, from, to);
-	if (atomic_load(&journal->n_captures) > 0)
+	if (journal_is_captured(journal))
 		capture_rescue(journal, plane, inode, from, to);
 }
 

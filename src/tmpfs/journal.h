@@ -108,9 +108,18 @@ static inline void journal_end_scoped(struct journal **journal)
 }
 #define scoped_change __attribute__((cleanup(journal_end_scoped), unused)) struct journal *
 
+/* Whether a capture is under way; within a change that stays so, or does not begin. */
+bool journal_is_captured(const struct journal *journal);
+
 /* Around the moment in which a capture is taken: no request is in the middle of a change. */
 void journal_close_gate(struct journal *journal);
 void journal_open_gate(struct journal *journal);
+
+/* Whether what is noted is of use to anybody. */
+static inline bool journal_keeps(const struct journal *journal)
+{
+	return journal && journal->is_kept;
+}
 
 void journal_note(struct journal *journal, uint64_t number, unsigned what);
 void journal_note_range(struct journal *journal, uint64_t number, unsigned what, uint64_t from, uint64_t to);

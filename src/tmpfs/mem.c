@@ -127,6 +127,8 @@ static void give_to_share(struct mem *mem)
 
 /* Of the calling thread: charged already, and not yet taken; and not charged any more, and not yet freed. */
 static _Thread_local uint64_t prepaid, refunded;
+/* And whether it charges also what the size forbids. */
+static _Thread_local bool exceeds;
 
 static bool try_charge(struct mem *mem, uint64_t n)
 {
@@ -146,9 +148,37 @@ int mem_charge(struct mem *mem, uint64_t n)
 		return 0;
 	}
 	while (!try_charge(mem, n))
-		if (!grow_grant(mem, n))
-			return -ENOSPC;
+		if (!grow_grant(mem, n)) {
+			if (!exceeds)
+				return -ENOSPC;
+			atomic_fetch_add(&mem->used, n);
+			return 0;
+		}
 	return 0;
+}
+
+void mem_exceed_begin(void)
+{
+	exceeds = true;
+}
+
+void mem_exceed_end(void)
+{
+	exceeds = false;
+}
+
+void mem_move_to_share(struct mem *mem, uint64_t n)
+{
+	uint64_t keep;
+
+	mem_uncharge(mem, n);
+	if (!mem->share.resize)
+		return;
+	pthread_mutex_lock(&mem->lock);
+	keep = round_up(atomic_load(&mem->used), PAGE);
+	if (keep < atomic_load(&mem->granted) && shrink_grant_locked(mem, keep))
+		(void)resize_share_locked(mem, mem_max(mem), keep); /* more than it had: cannot fail */
+	pthread_mutex_unlock(&mem->lock);
 }
 
 void mem_charge_anyway(struct mem *mem, uint64_t n)

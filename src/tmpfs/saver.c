@@ -29,9 +29,13 @@ static int learn_and_put(void *arg, uint64_t off, const void *bytes, size_t n)
 {
 	const struct learning *learning = arg;
 	struct hashes *hashes = learning->saver->hashes;
+	uint64_t hash;
 
-	if (learning->is_worthwhile)
-		hashes_set(hashes, learning->number, off / STORE_CHUNK_SIZE, hashes_of(hashes, bytes, n));
+	if (learning->is_worthwhile) {
+		hash = hashes_of(hashes, bytes, n);
+		/* A piece of zeros that somebody else stored is a row all the same. */
+		hashes_set(hashes, learning->number, off / STORE_CHUNK_SIZE, hash ? hash : 1);
+	}
 	return learning->put(learning->to, off, bytes, n);
 }
 
@@ -99,9 +103,9 @@ static bool is_before(const struct timespec *a, const struct timespec *b)
 /* Until somebody waits for a commit, or it is time for one. */
 static void wait_locked(struct saver *saver)
 {
-	struct timespec due, look;
+	struct timespec due = saver->last_begin, look;
 
-	deadline_after(&due, saver->options.interval_s);
+	due.tv_sec += saver->options.interval_s;
 	while (saver->wanted == saver->begun && !saver->is_stopping) {
 		deadline_after(&look, LOOK_S);
 		if (saver->options.interval_s > 0 && is_before(&due, &look))
@@ -123,6 +127,7 @@ static void commit_once_locked(struct saver *saver)
 
 	if (saver->wanted < number)
 		saver->wanted = number;
+	deadline_after(&saver->last_begin, 0);
 	pthread_mutex_unlock(&saver->lock);
 	err = commit(saver);
 	tell(saver, err);
@@ -235,6 +240,7 @@ int saver_start(struct saver *saver)
 
 	if (!saver_keeps(saver))
 		return 0;
+	deadline_after(&saver->last_begin, 0);
 	err = pthread_create(&saver->thread, NULL, run, saver);
 	saver->is_running = err == 0;
 	return -err;
@@ -244,11 +250,13 @@ int saver_stop(struct saver *saver)
 {
 	int err;
 
-	saver_end_copy(saver);
-	if (!saver_keeps(saver))
+	if (!saver_keeps(saver)) {
+		saver_end_copy(saver);
 		return 0;
-	/* The last one who waits. */
+	}
+	/* The last one who waits; first, as a copy may hang where it is saved. */
 	err = saver_sync(saver);
+	saver_end_copy(saver);
 	if (!saver->is_running)
 		return err;
 	pthread_mutex_lock(&saver->lock);

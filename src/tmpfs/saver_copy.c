@@ -14,26 +14,57 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A database that some mount keeps is not to be pulled away from it. */
-static int check_target(const char *path, struct store_error *error)
+static int refuse(struct store_error *error, int err, const char *why)
 {
+	snprintf(error->text, sizeof(error->text), "%s", why);
+	return err;
+}
+
+/* SQLite takes what it finds beside a database for a part of it. */
+static int check_beside(const char *path, const char *suffix, struct store_error *error)
+{
+	char name[PATH_MAX + 16];
 	struct stat st;
+
+	snprintf(name, sizeof(name), "%s%s", path, suffix);
+	if (lstat(name, &st) < 0 || st.st_size == 0)
+		return 0;
+	snprintf(error->text, sizeof(error->text), "is a database that is in use, or was not closed: its %s is there",
+		 suffix);
+	return -EBUSY;
+}
+
+/* A database that some mount keeps is not to be pulled away from it.  Our own is not opened to see that: closing it would
+ * take SQLite's locks away. */
+static int check_in_use(const struct saver *saver, const char *path, const struct stat *st, struct store_error *error)
+{
 	int fd, err = 0;
 
-	if (lstat(path, &st) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (!S_ISREG(st.st_mode)) {
-		snprintf(error->text, sizeof(error->text), "is no regular file");
-		return -EEXIST;
-	}
+	if ((saver->store && store_is_file(saver->store, st)) || (saver->source && store_is_file(saver->source, st)))
+		return refuse(error, -EBUSY, "is the database of this mount");
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return errno == EACCES ? 0 : -errno; /* rename(2) decides */
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		snprintf(error->text, sizeof(error->text), "is the database of a mount");
-		err = -EBUSY;
-	}
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		err = refuse(error, -EBUSY, "is the database of a mount");
 	close(fd);
+	return err;
+}
+
+static int check_target(const struct saver *saver, const char *path, struct store_error *error)
+{
+	struct stat st;
+	int err = 0;
+
+	if (lstat(path, &st) == 0)
+		err = S_ISREG(st.st_mode) ? check_in_use(saver, path, &st, error)
+					  : refuse(error, -EEXIST, "is no regular file");
+	else if (errno != ENOENT)
+		err = -errno;
+	if (!err)
+		err = check_beside(path, "-wal", error);
+	if (!err)
+		err = check_beside(path, "-journal", error);
 	return err;
 }
 
@@ -85,7 +116,7 @@ static int save(struct saver *saver, struct store_error *error)
 	char temp[PATH_MAX];
 	int err;
 
-	err = check_target(saver->path, error);
+	err = check_target(saver, saver->path, error);
 	if (!err)
 		err = temp_name(saver->path, temp);
 	if (err)
@@ -98,6 +129,9 @@ static int save(struct saver *saver, struct store_error *error)
 	pthread_mutex_unlock(&saver->lock);
 	err = write_copy(saver, capture, temp, error);
 	capture_end(capture, true);
+	/* Somebody may have come meanwhile. */
+	if (!err)
+		err = check_target(saver, saver->path, error);
 	if (!err && rename(temp, saver->path) < 0)
 		err = -errno;
 	if (!err)

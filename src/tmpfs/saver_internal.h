@@ -14,7 +14,9 @@ struct saver {
 	struct saver_options options;
 	struct hashes *hashes; /* of store */
 	pthread_t thread;
-	int told_err; /* the thread's */
+	/* The thread's. */
+	int told_err;
+	struct timespec last_begin; /* of a commit */
 
 	pthread_mutex_t lock;
 	pthread_cond_t to_do, done;

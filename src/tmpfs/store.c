@@ -384,6 +384,9 @@ static int connect_writer(struct store *store)
 		err = prepare_ends(&store->writer);
 	if (err)
 		return err;
+	/* It would not let us do without a journal. */
+	if (store->mode == STORE_SAVE)
+		(void)sqlite3_db_config(store->writer.handle, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL);
 	if (store->mode == STORE_SAVE)
 		return store_execute(&store->writer, "PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF; "
 						     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -16384");
@@ -685,4 +688,11 @@ void store_rollback(struct store *store)
 	memcpy(because, reason, sizeof(because));
 	(void)store_do(&store->writer, STORE_ROLLBACK); /* what fails here, the next opening rolls back */
 	memcpy(reason, because, sizeof(reason));
+}
+
+bool store_is_file(const struct store *store, const struct stat *st)
+{
+	struct stat ours;
+
+	return fstat(store->fd, &ours) == 0 && ours.st_dev == st->st_dev && ours.st_ino == st->st_ino;
 }

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 /* Bytes of a file are kept in pieces of so many bytes, which begin at multiples of it. */
 #define STORE_CHUNK_SIZE 65536
@@ -73,6 +74,9 @@ struct store_reader {
 		    struct store_error *error);
 	void *arg;
 };
+
+/* Whether it is the file that @st is of. */
+bool store_is_file(const struct store *store, const struct stat *st);
 
 /* Whether there is a tree in it yet.  A database that was just made has none. */
 bool store_has_tree(const struct store *store);

@@ -3,6 +3,7 @@
 #include "tree.h"
 
 #include "data_heap.h"
+#include "inode_store.h"
 #include "journal.h"
 
 #include <errno.h>
@@ -93,6 +94,25 @@ static void free_link(struct table_link *link, void *arg)
 	inode_free((struct inode *)link, tree->plane);
 }
 
+/* What is still in a store will take something else where it will go to now. */
+static int charge_stored_again(struct tree *tree, const struct data_plane *plane)
+{
+	struct inode **inodes;
+	unsigned shard;
+	size_t n, i;
+
+	for (shard = 0; shard < ITABLE_SHARDS; shard++) {
+		if (itable_get_all(&tree->inodes, shard, &inodes, &n))
+			return -ENOMEM;
+		for (i = 0; i < n; i++) {
+			inode_charge_stored_again(inodes[i], tree->plane, plane);
+			tree_put(tree, inodes[i]);
+		}
+		free(inodes);
+	}
+	return 0;
+}
+
 int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options)
 {
 	struct data_plane *plane;
@@ -101,6 +121,7 @@ int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options
 	err = data_kernel_new(&tree->mem, options, &plane);
 	if (err)
 		return err;
+	(void)charge_stored_again(tree, plane); /* else they count for a little less */
 	tree->plane->ops->free(tree->plane);
 	plane->journal = tree->journal;
 	tree->plane = plane;

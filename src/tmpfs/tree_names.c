@@ -154,8 +154,11 @@ int tree_tmpfile(struct tree *tree, uint64_t parent, mode_t mode, struct owner o
 	if (err)
 		return err;
 	err = tree_make_in(tree, dir, S_IFREG | (mode & 07777), owner, made);
-	if (!err)
+	if (!err) {
 		inode_unname(*made);
+		/* Its number is given out, and is not to be again. */
+		tree_note(tree, *made, JOURNAL_NODE);
+	}
 	tree_put(tree, dir);
 	return err;
 }

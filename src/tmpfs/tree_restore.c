@@ -2,6 +2,7 @@
 /* Filling a new tree from a store.  See tree_restore.h. */
 #include "tree_restore.h"
 
+#include "inode_store.h"
 #include "inode_xattr.h"
 
 #include <errno.h>
@@ -156,7 +157,7 @@ static int set_stored(struct tree *tree, struct inode *inode, const struct node 
 
 	if (node->size == 0 && node->allocated == 0)
 		return 0;
-	err = mem_charge(&tree->mem, node->allocated);
+	err = mem_charge(&tree->mem, inode_stored_cost(tree->plane, node->allocated));
 	if (err)
 		return err;
 	inode->data.stored.size = node->size;
@@ -378,7 +379,7 @@ static void forget_stored(struct tree *tree, struct inode *inode) NO_THREAD_SAFE
 {
 	if (!inode_is_regular(inode) || !inode->is_stored)
 		return;
-	mem_uncharge(&tree->mem, inode->data.stored.allocated);
+	mem_uncharge(&tree->mem, inode_stored_cost(tree->plane, inode->data.stored.allocated));
 	inode->is_stored = 0;
 	inode->data = (struct data){0};
 }

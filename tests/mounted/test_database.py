@@ -613,6 +613,101 @@ def test_handles_outlast_a_remount(database):
         os.close(root)
 
 
+def test_a_copy_over_the_database_of_its_own_mount_is_refused_and_does_no_harm(database):
+    mount = database.mount("-o", "commit=0")
+    write_sync(f"{mount.mountpoint}/one", b"1")
+    assert "database of this mount" in ctl("save", mount.mountpoint, database.path, status=1)
+    # Whoever opens and closes it now must not take himself for the only one.
+    subprocess.run(["sqlite3", database.path, "SELECT count(*) FROM inodes; PRAGMA wal_checkpoint"], check=True,
+                   stdout=subprocess.DEVNULL)
+    write_sync(f"{mount.mountpoint}/two", b"2")
+    database.kill(mount)
+    mount = database.mount()
+    assert sorted(os.listdir(mount.mountpoint)) == ["one", "two"]
+
+
+def test_a_copy_over_a_database_that_was_not_closed_is_refused(database_once):
+    mount = database_once.mount("-o", "commit=0")
+    write_sync(f"{mount.mountpoint}/old", b"1")
+    mount.send_signal(signal.SIGKILL)
+    mount.wait()
+    mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
+    assert os.path.getsize(f"{database_once.path}-wal") > 0
+    other = database_once.mount_plain()
+    put(f"{other.mountpoint}/new", b"2")
+    assert "was not closed" in ctl("save", other.mountpoint, database_once.path, status=1)
+    mount = database_once.mount()
+    assert os.listdir(mount.mountpoint) == ["old"]
+
+
+def test_a_copy_inside_the_mount_itself_is_refused(database_once):
+    mount = database_once.mount_plain()
+    assert "lies in the mount" in ctl("save", mount.mountpoint, f"{mount.mountpoint}/copy.db", status=1)
+    assert os.listdir(mount.mountpoint) == []
+
+
+@pytest.mark.parametrize("size", [100, 4096, 8000, 100000])
+def test_a_mount_that_was_full_can_be_read_after_a_remount(database, size):
+    mount = database.mount("-o", "size=4m,commit=0")
+    names = []
+    try:
+        while len(names) < 2000:
+            fd = os.open(f"{mount.mountpoint}/{len(names)}", os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                if os.write(fd, b"%8d" % len(names) * (size // 8)) < size // 8 * 8:
+                    break
+            finally:
+                os.close(fd)
+            names.append(len(names))
+    except OSError as err:
+        assert err.errno == errno.ENOSPC
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{mount.mountpoint}/{len(names)}")
+    assert len(names) > 30
+    database.stop(mount)
+    mount = database.mount("-o", "size=4m,commit=0")
+    for number in names:
+        assert get(f"{mount.mountpoint}/{number}") == b"%8d" % number * (size // 8)
+
+
+def test_pieces_of_zeros_of_somebody_else_go_with_a_truncation(database):
+    mount = database.mount("-o", "commit=0")
+    put(f"{mount.mountpoint}/f", b"x" * MIB)
+    database.stop(mount)
+    change_database(database.path, f"UPDATE chunks SET data = zeroblob({CHUNK}) WHERE offset >= {MIB // 2}")
+    mount = database.mount("-o", "commit=0")
+    with open(f"{mount.mountpoint}/f", "r+b") as file:
+        file.truncate(600000)
+        os.fsync(file.fileno())
+    database.stop(mount)
+    mount = database.mount()
+    assert get(f"{mount.mountpoint}/f") == b"x" * (MIB // 2) + bytes(600000 - MIB // 2)
+
+
+def test_a_second_signal_does_not_end_the_last_commit(database):
+    mount = database.mount("-o", "commit=0")
+    put(f"{mount.mountpoint}/f", os.urandom(64 * MIB))
+    mount.send_signal(signal.SIGTERM)
+    assert mounts.wait_mounts(lambda: not mount.is_mounted())
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(3):
+            mount.send_signal(signal.SIGTERM)
+            mount.send_signal(signal.SIGINT)
+    assert mount.wait() == 0
+    assert query(database.path, "SELECT size FROM inodes WHERE id > 1") == [(64 * MIB,)]
+
+
+def test_the_number_of_a_file_without_a_name_is_not_given_out_again(database):
+    mount = database.mount("-o", "commit=0")
+    fd = os.open(mount.mountpoint, os.O_TMPFILE | os.O_RDWR, 0o600)
+    number = os.fstat(fd).st_ino
+    os.close(fd)
+    database.stop(mount)
+    mount = database.mount()
+    put(f"{mount.mountpoint}/f")
+    assert os.stat(f"{mount.mountpoint}/f").st_ino > number
+
+
 # --- What can be wrong ----------------------------------------------------------------------------
 
 

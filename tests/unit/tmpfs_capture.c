@@ -8,6 +8,7 @@
 #include "inode_xattr.h"
 #include "store_dump.h"
 #include "tree.h"
+#include "tree_restore.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -482,6 +483,101 @@ static void a_hole_of_a_terabyte_costs_nothing(void **state)
 	tree_put(setting->tree, inode);
 }
 
+/* Bytes in the middle of which only a part was noted: what happens to the rest later is of the next capture. */
+static void j2_a_hole_ends_where_the_capture_does(void **state)
+{
+	static char bytes[4 * CHUNK];
+	struct setting *setting = *state;
+	struct data_plane *plane = setting->tree->plane;
+	const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+	struct capture *capture;
+	struct inode *inode;
+	char *expected;
+
+	memset(bytes, 'x', sizeof(bytes));
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, &inode), 0);
+	assert_int_equal(file_write(inode, plane, bytes, sizeof(bytes), 0, 0), sizeof(bytes));
+	commit(setting);
+	assert_int_equal(file_allocate(inode, plane, punch, 0, CHUNK, 0), 0);
+	expected = whole(setting);
+	capture = taken(setting, CAPTURE_CHANGES);
+	assert_int_equal(file_allocate(inode, plane, punch, CHUNK, 3 * CHUNK, 0), 0);
+	write_capture(setting, capture);
+	assert_kept(setting, expected);
+	tree_put(setting->tree, inode);
+}
+
+static int read_from(void *arg, uint64_t number, uint64_t size,
+		     int (*put)(void *to, uint64_t off, const void *bytes, size_t n), void *to)
+{
+	return store_read_data(arg, number, size, put, to);
+}
+
+/* A tree of what was saved in "copy". */
+static struct tree *restored_tree(struct store **store)
+{
+	struct tree_restored restored;
+	struct store_error error = {""};
+	struct tree *tree;
+
+	assert_int_equal(tree_new(0755, owner, &limits, &tree), 0);
+	assert_int_equal(store_open(at("copy"), STORE_LOAD, store, &error), 0);
+	assert_int_equal(tree_restore(tree, *store, &restored, &error), 0);
+	tree->journal->source = (struct journal_source){.read = read_from, .arg = *store};
+	return tree;
+}
+
+static void save_to(struct capture *capture, const char *path, struct store *stored)
+{
+	struct store_error error;
+	struct store *store;
+
+	assert_int_equal(store_open(path, STORE_SAVE, &store, &error), 0);
+	assert_int_equal(capture_write(capture, store, stored, NULL, NULL), 0);
+	capture_end(capture, true);
+	assert_int_equal(store_close(store), 0);
+}
+
+static void j2_bytes_that_were_never_read_are_in_a_copy_though_they_go(void **state)
+{
+	static const uint64_t sizes[] = {0, CHUNK};
+	struct setting *setting = *state;
+	struct capture *capture;
+	struct inode *inode;
+	struct store *stored;
+	struct stat st;
+	char *expected, *found;
+	struct tree *tree;
+	unsigned i;
+
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, &inode), 0);
+	assert_int_equal(file_write(inode, setting->tree->plane, "old bytes", 9, 2 * CHUNK, 0), 9);
+	tree_put(setting->tree, inode);
+	expected = whole(setting);
+	cut_counters(expected);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		const struct inode_change change = {.set = INODE_SET_SIZE, .size = sizes[i]};
+		struct store_error error = {""};
+
+		tree = restored_tree(&stored);
+		assert_int_equal(tree_lookup(tree, ROOT, "f", &inode), 0);
+		assert_int_equal(capture_take(tree, CAPTURE_ALL, &capture), 0);
+		assert_int_equal(inode_change(inode, tree->plane, &change, &st), 0);
+		assert_int_equal(file_write(inode, tree->plane, "new", 3, 0, 0), 3);
+		save_to(capture, at("second"), stored);
+		found = dump_file(at("second"), &error);
+		assert_non_null(found);
+		cut_counters(found);
+		assert_string_equal(found, expected);
+		free(found);
+		tree_put(tree, inode);
+		tree_free(tree);
+		assert_int_equal(store_close(stored), 0);
+		(void)unlink(at("second"));
+	}
+	free(expected);
+}
+
 static void hashes_know_what_they_were_told(void **state)
 {
 	struct hashes *hashes;
@@ -522,6 +618,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_empty_journal_writes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_can_be_given_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_hole_of_a_terabyte_costs_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(j2_a_hole_ends_where_the_capture_does, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(j2_bytes_that_were_never_read_are_in_a_copy_though_they_go, set_up,
+						tear_down),
 		cmocka_unit_test(hashes_know_what_they_were_told),
 	};
 
