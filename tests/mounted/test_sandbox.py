@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The sandbox of passthroughfs: what the daemon is left with, and that everything works from within (P7, L14)."""
+"""The sandbox of passthroughfs: what the daemon is left with, and that everything works from within (P10, L15)."""
 
 import contextlib
 import errno
