@@ -24,8 +24,9 @@ class Fd(int):
 
 def next_tick():
     """Returns when a time stamp taken now differs from those taken before."""
-    start = time.clock_gettime_ns(CLOCK_REALTIME_COARSE)
-    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) == start:
+    # The kernel stamps by the fine clock, too, and never earlier than it last did.
+    start = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    while time.clock_gettime_ns(CLOCK_REALTIME_COARSE) <= start:
         time.sleep(0.0005)
 
 
