@@ -1036,7 +1036,7 @@ def test_a_write_is_never_larger_than_the_buffer_for_it(start, transport, many_p
             aligned[:] = content
             before = probe("stats write")
             assert os.pwrite(fd, aligned, 0) == len(content)
-            assert probe("stats write") - before >= 4 + 1  # and the question
+            assert probe("stats write") - before >= 4  # and the question, which may count only later
     finally:
         os.close(fd)
     assert probe.read("a") == content
