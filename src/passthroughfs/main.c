@@ -18,6 +18,7 @@ struct options {
 	char *cache;
 	char *data;
 	char *sandbox;
+	uint64_t descriptors; /* 0: preset */
 	bool one_file_system;
 };
 
@@ -26,6 +27,8 @@ static const struct llfuse_option options[] = {
 	 "auto (until others change the source), always, never"},
 	{"data", LLFUSE_OPTION_STRING, offsetof(struct options, data), "PLANE",
 	 "who reads and writes files: kernel, daemon, or auto (kernel, if it may)"},
+	{"descriptors", LLFUSE_OPTION_UINT, offsetof(struct options, descriptors), "N",
+	 "known files that stay open where handles are not to be had"},
 	{"one_file_system", LLFUSE_OPTION_FLAG, offsetof(struct options, one_file_system), NULL,
 	 "do not show what is mounted in SOURCE"},
 	{"--sandbox", LLFUSE_OPTION_STRING, offsetof(struct options, sandbox), "LEVEL",
@@ -69,6 +72,18 @@ static void raise_descriptor_limit(void)
 		limit.rlim_cur = limit.rlim_max;
 		(void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the old one must do */
 	}
+}
+
+/* Open files need the other half.  Returns false, with the reason told. */
+static bool check_descriptors(uint64_t descriptors)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || descriptors <= limit.rlim_max / 2)
+		return true;
+	llfuse_complain(program.name, "descriptors=%llu: at most half of the limit on open files, %llu",
+			(unsigned long long)descriptors, (unsigned long long)limit.rlim_max / 2);
+	return false;
 }
 
 /* What the options come to. */
@@ -174,10 +189,14 @@ static int settle_and_run(struct llfuse_command *command, const struct options *
 	struct settings settings = {
 		.source = {.mountpoint = command->config.mountpoint,
 			   .cache = SOURCE_CACHE_AUTO,
-			   .one_file_system = chosen->one_file_system},
+			   .one_file_system = chosen->one_file_system,
+			   .descriptors = (size_t)chosen->descriptors},
 		.sandbox = SANDBOX_AUTO,
 	};
 	int status;
+
+	if (!check_descriptors(chosen->descriptors))
+		return 2;
 
 	if (chosen->cache && !parse_cache(chosen->cache, &settings.source.cache)) {
 		llfuse_complain(program.name, "cache=%s: not auto, always or never", chosen->cache);

@@ -125,6 +125,8 @@ int source_open(const char *path, const struct source_options *options, struct s
 		source_close(made);
 		return err;
 	}
+	if (options->descriptors > 0)
+		inode_table_limit(made->inodes, options->descriptors);
 	*source = made;
 	return 0;
 }

@@ -25,6 +25,7 @@ struct source_options {
 	const char *mountpoint;
 	enum source_cache cache;
 	bool one_file_system; /* what is mounted in it is not shown */
+	size_t descriptors; /* for inode_table_limit(); 0: its preset */
 };
 
 /**

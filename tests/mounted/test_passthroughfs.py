@@ -8,6 +8,7 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 
 import pytest
 
@@ -326,6 +327,30 @@ def test_more_files_than_descriptors(new_mount, many):
         assert sum(entry.stat().st_size > 0 for entry in entries) == 2000
     for number in range(0, 2000, 7):
         assert get(os.path.join(mount.mountpoint, f"f{number}")) == b"%d" % number
+
+
+@needs_root
+def test_no_more_descriptors_than_allowed_without_handles(new_mount, many):
+    mount = new_mount(
+        "passthroughfs", *many.options, "--sandbox=none", "-o", "descriptors=20",
+        preexec_fn=lambda: (mounts.before_exec(), kernel.drop_capability_for_good(kernel.CAP_DAC_READ_SEARCH))[0],
+    )
+    os.mkdir(os.path.join(mount.source, "d"))
+    for number in range(500):
+        put(os.path.join(mount.source, "d", f"f{number}"), b"%d" % number)
+    with open(os.path.join(mount.mountpoint, "d", "f0"), "rb") as kept:
+        for _ in range(2):
+            for number in range(500):
+                path = os.path.join(mount.mountpoint, "d", f"f{number}")
+                assert os.stat(path).st_size == len(str(number)) and get(path) == b"%d" % number
+        assert mount.descriptors() < 100
+        assert kept.read() == b"0"
+
+
+def test_descriptors_beyond_the_limit_are_refused(place):
+    command = [mounts.executable("passthroughfs"), "-o", "descriptors=1000000000", place, place]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "descriptors=1000000000: at most half of the limit" in done.stderr
 
 
 @needs_root
