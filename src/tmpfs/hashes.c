@@ -17,14 +17,9 @@ struct hashed_file {
 	uint64_t *hashes; /* NULL: capacity is 0 */
 };
 
-static uint64_t mix(uint64_t number)
-{
-	return (number * UINT64_C(0x9e3779b97f4a7c15)) >> 16;
-}
-
 static uint64_t hash_of_link(const struct table_link *link)
 {
-	return mix(((const struct hashed_file *)link)->number);
+	return table_hash_number(((const struct hashed_file *)link)->number);
 }
 
 int hashes_new(struct hashes **made)
@@ -83,7 +78,7 @@ uint64_t hashes_of(const struct hashes *hashes, const void *bytes, size_t n)
 /* Where the link to the file is, or NULL. */
 static struct table_link **find(struct hashes *hashes, uint64_t number)
 {
-	struct table_link **at = table_chain(&hashes->files, mix(number));
+	struct table_link **at = table_chain(&hashes->files, table_hash_number(number));
 
 	while (at && *at && ((struct hashed_file *)*at)->number != number)
 		at = &(*at)->next;

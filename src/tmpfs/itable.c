@@ -8,16 +8,9 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* Consecutive numbers go to different shards, and what has the same number of
- * trailing zeros to different chains. */
-static uint64_t hash_of_number(uint64_t number)
-{
-	return (number * UINT64_C(0x9e3779b97f4a7c15)) >> 24;
-}
-
 static uint64_t hash_of_link(const struct table_link *link)
 {
-	return hash_of_number(((const struct inode *)link)->number);
+	return table_hash_number(((const struct inode *)link)->number);
 }
 
 static struct itable_shard *shard_of(struct itable *itable, uint64_t number)
@@ -28,7 +21,7 @@ static struct itable_shard *shard_of(struct itable *itable, uint64_t number)
 /* Where the link to the inode with @number is; NULL if there is none. */
 static struct table_link **find(struct itable_shard *shard, uint64_t number) REQUIRES_SHARED(shard->lock)
 {
-	struct table_link **at = table_chain(&shard->table, hash_of_number(number));
+	struct table_link **at = table_chain(&shard->table, table_hash_number(number));
 
 	if (!at)
 		return NULL;

@@ -13,14 +13,9 @@
 /* ------------------------------------------------------------------------ */
 /* Notes                                                                     */
 
-static uint64_t mix(uint64_t number)
-{
-	return (number * UINT64_C(0x9e3779b97f4a7c15)) >> 16;
-}
-
 static uint64_t hash_of_inode(const struct table_link *link)
 {
-	return mix(((const struct journal_inode *)link)->number);
+	return table_hash_number(((const struct journal_inode *)link)->number);
 }
 
 static uint64_t hash_of_name(const struct table_link *link)
@@ -31,7 +26,7 @@ static uint64_t hash_of_name(const struct table_link *link)
 /* FNV-1a.  Names that were chosen to collide only make the next capture slower. */
 static uint64_t hash_name(uint64_t dir, const char *name, size_t len)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ mix(dir);
+	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ table_hash_number(dir);
 	size_t i;
 
 	for (i = 0; i < len; i++)
@@ -78,7 +73,7 @@ void changes_free(struct changes *changes)
 /* The note of the inode, made if it is not there.  NULL if there is no memory. */
 static struct journal_inode *inode_note(struct changes *changes, uint64_t number)
 {
-	struct table_link **at = table_chain(&changes->inodes, mix(number));
+	struct table_link **at = table_chain(&changes->inodes, table_hash_number(number));
 	struct journal_inode *note;
 
 	for (; at && *at; at = &(*at)->next)
@@ -179,20 +174,6 @@ static void note_name_in(struct changes *changes, uint64_t dir, const char *name
 /* ------------------------------------------------------------------------ */
 /* The journal                                                               */
 
-static int init_gate(pthread_rwlock_t *gate)
-{
-	pthread_rwlockattr_t attr;
-	int err = pthread_rwlockattr_init(&attr);
-
-	if (err)
-		return -err;
-	/* A capture is not to wait until nobody changes anything any more. */
-	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP); /* known to glibc */
-	err = pthread_rwlock_init(gate, &attr);
-	(void)pthread_rwlockattr_destroy(&attr); /* never fails */
-	return -err;
-}
-
 int journal_new(struct journal **made)
 {
 	struct journal *journal = calloc(1, sizeof(*journal));
@@ -203,7 +184,7 @@ int journal_new(struct journal **made)
 	journal->changes = changes_new();
 	if (!journal->changes)
 		goto free_journal;
-	err = init_gate(&journal->gate);
+	err = fair_rwlock_init(&journal->gate); /* a capture is not to wait until nobody changes anything any more */
 	if (err)
 		goto free_changes;
 	(void)pthread_mutex_init(&journal->lock, NULL); /* never fails for the default kind */

@@ -14,6 +14,7 @@
 #ifndef TMPFS_JOURNAL_H
 #define TMPFS_JOURNAL_H
 
+#include "lock.h"
 #include "mem.h"
 #include "table.h"
 

@@ -114,3 +114,16 @@ void small_rwlock_downgrade(struct small_rwlock *lock) NO_THREAD_SAFETY_ANALYSIS
 	if (atomic_exchange_explicit(&lock->state, 1, memory_order_acq_rel) & WAITERS)
 		wake_all(lock);
 }
+
+int fair_rwlock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+	int err = pthread_rwlockattr_init(&attr);
+
+	if (err)
+		return -err;
+	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP); /* known to glibc */
+	err = pthread_rwlock_init(lock, &attr);
+	(void)pthread_rwlockattr_destroy(&attr); /* never fails */
+	return -err;
+}

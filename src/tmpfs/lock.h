@@ -9,6 +9,7 @@
 #ifndef TMPFS_LOCK_H
 #define TMPFS_LOCK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,5 +43,8 @@ void small_rwlock_wrunlock(struct small_rwlock *lock) RELEASE(lock);
 
 /* From writing to reading, with no other writer in between. */
 void small_rwlock_downgrade(struct small_rwlock *lock) RELEASE(lock) ACQUIRE_SHARED(lock);
+
+/* A lock of glibc's that writers get before readers who come later.  Not recursive, as above.  Returns 0 or -errno. */
+int fair_rwlock_init(pthread_rwlock_t *lock);
 
 #endif

@@ -2,10 +2,14 @@
 /* Paths.  See path.h. */
 #include "path.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char *path_absolute(const char *path)
 {
@@ -19,4 +23,18 @@ char *path_absolute(const char *path)
 	free(dir_copy);
 	free(name_copy);
 	return absolute;
+}
+
+int path_sync_directory(const char *path)
+{
+	char copy[PATH_MAX];
+	int fd, err;
+
+	(void)snprintf(copy, sizeof(copy), "%s", path);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return err;
 }

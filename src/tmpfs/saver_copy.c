@@ -2,10 +2,11 @@
 /* Saving a copy of a tree in a file: it grows under a name of its own beside the one that it gets.  See saver.h. */
 #include "saver_internal.h"
 
+#include "path.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,21 +81,6 @@ static int temp_name(const char *path, char temp[PATH_MAX])
 	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static int sync_directory(const char *path)
-{
-	char copy[PATH_MAX];
-	int fd, err = 0;
-
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (fsync(fd) < 0 && errno != EINVAL) /* some file systems cannot */
-		err = -errno;
-	close(fd);
-	return err;
-}
-
 static int write_copy(struct saver *saver, struct capture *capture, const char *temp, struct store_error *error)
 {
 	struct store *store;
@@ -134,8 +120,10 @@ static int save(struct saver *saver, struct store_error *error)
 		err = check_target(saver, saver->path, error);
 	if (!err && rename(temp, saver->path) < 0)
 		err = -errno;
-	if (!err)
-		return sync_directory(saver->path);
+	if (!err) {
+		err = path_sync_directory(saver->path);
+		return err == -EINVAL ? 0 : err; /* some file systems cannot */
+	}
 	(void)unlink(temp); /* the reason is told already */
 	return err;
 }

@@ -2,6 +2,8 @@
 /* The store: its life, its connections, and transactions.  See store.h. */
 #include "store_internal.h"
 
+#include "path.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -96,27 +98,31 @@ int store_failure(const struct store_db *db, int result)
 	return errno_of(db, result);
 }
 
-int store_refuse(int err, const char *format, ...)
+static void format_reason(const char *format, va_list args)
 {
 	char text[sizeof(reason)];
+
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
+	set_reason(text);
+}
+
+int store_refuse(int err, const char *format, ...)
+{
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
+	format_reason(format, args);
 	va_end(args);
-	set_reason(text);
 	return err;
 }
 
 int store_say(struct store_error *error, int err, const char *format, ...)
 {
-	char text[sizeof(reason)];
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
+	format_reason(format, args);
 	va_end(args);
-	set_reason(text);
 	if (error)
 		(void)snprintf(error->text, sizeof(error->text), "%s", reason);
 	return err;
@@ -417,21 +423,6 @@ static int open_flags(enum store_mode mode)
 	}
 }
 
-/* Makes sure that a name that was just made outlasts a crash. */
-static int sync_directory(const char *path)
-{
-	char name[PATH_MAX];
-	int fd, err;
-
-	(void)snprintf(name, sizeof(name), "%s", path); /* no longer than that: realpath(3) */
-	fd = open(dirname(name), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = fsync(fd) < 0 ? -errno : 0;
-	close(fd);
-	return err;
-}
-
 static int check_directory(const char *path, struct store_error *error)
 {
 	char name[PATH_MAX];
@@ -560,7 +551,7 @@ int store_open(const char *path, enum store_mode mode, struct store **opened, st
 		return err;
 	}
 	if (store->is_made)
-		(void)sync_directory(store->path); /* a name that is lost later is no more than an empty file */
+		(void)path_sync_directory(store->path); /* a name that is lost later is no more than an empty file */
 	*opened = store;
 	return 0;
 }
@@ -581,7 +572,7 @@ static int sync_saved(struct store *store)
 
 	if (fsync(store->fd) < 0)
 		return store_refuse(-errno, "%s", strerror(errno));
-	err = sync_directory(store->path);
+	err = path_sync_directory(store->path);
 	return err ? store_refuse(err, "%s", strerror(-err)) : 0;
 }
 

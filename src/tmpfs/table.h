@@ -31,6 +31,12 @@ struct table {
 /* The hash under which @link was inserted. */
 typedef uint64_t table_hash(const struct table_link *link);
 
+/* The hash of a number: consecutive ones, and those with the same number of trailing zeros, go to different chains. */
+static inline uint64_t table_hash_number(uint64_t number)
+{
+	return (number * UINT64_C(0x9e3779b97f4a7c15)) >> 24;
+}
+
 /* Makes sure that one link can be inserted.  Returns 0, -ENOMEM, or -ENOSPC, also if there are
  * 2^32 - 1.  To be taken back by table_unreserve() if nothing is inserted. */
 int table_reserve(struct table *table, struct mem *mem);

@@ -36,21 +36,6 @@ static int make_root(struct tree *tree, mode_t mode, struct owner owner)
 	return err;
 }
 
-/* Writers first: a storm of lookups would keep names from ever changing. */
-static int init_lock(pthread_rwlock_t *lock)
-{
-	pthread_rwlockattr_t attr;
-	int err;
-
-	err = pthread_rwlockattr_init(&attr);
-	if (err)
-		return -err;
-	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP); /* known to glibc */
-	err = pthread_rwlock_init(lock, &attr);
-	(void)pthread_rwlockattr_destroy(&attr); /* never fails */
-	return -err;
-}
-
 int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, struct tree **made)
 {
 	struct tree *tree = aligned_alloc(_Alignof(struct tree), sizeof(*tree));
@@ -59,7 +44,7 @@ int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, 
 	if (!tree)
 		return -ENOMEM;
 	memset(tree, 0, sizeof(*tree));
-	err = init_lock(&tree->lock);
+	err = fair_rwlock_init(&tree->lock); /* a storm of lookups would keep names from ever changing */
 	if (err) {
 		free(tree);
 		return err;

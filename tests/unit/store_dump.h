@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <linux/limits.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +58,27 @@ static inline const char *at(const char *name)
 
 	(void)snprintf(path, sizeof(paths[0]), "%s/%s", place, name);
 	return path;
+}
+
+/* The two tables of Python-LLFUSE's tmpfs. */
+#define REFERENCE_TABLES                                                                                               \
+	"CREATE TABLE inodes (id INTEGER PRIMARY KEY, uid INT NOT NULL, gid INT NOT NULL, mode INT NOT NULL,"          \
+	" mtime_ns INT NOT NULL, atime_ns INT NOT NULL, ctime_ns INT NOT NULL, target BLOB(256),"                      \
+	" size INT NOT NULL DEFAULT 0, rdev INT NOT NULL DEFAULT 0, data BLOB);"                                       \
+	"CREATE TABLE contents (rowid INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB(256) NOT NULL,"                     \
+	" inode INT NOT NULL REFERENCES inodes(id), parent_inode INT NOT NULL REFERENCES inodes(id),"                  \
+	" UNIQUE (name, parent_inode));"
+
+/* Runs statements on the database at @path, as anybody may who has SQLite. */
+static inline void run(const char *path, const char *sql)
+{
+	char *why = NULL;
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", sql, why);
+	sqlite3_close(db);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -32,23 +32,6 @@ static struct tree *new_tree(const struct tree_limits *limits)
 	return tree;
 }
 
-/* What lies in the store is nobody's to free: see inode_load(). */
-static void free_tree(struct tree *tree)
-{
-	tree_free(tree);
-}
-
-static void run(const char *path, const char *sql)
-{
-	char *why = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", sql, why);
-	sqlite3_close(db);
-}
-
 static struct store *opened(const char *path, enum store_mode mode)
 {
 	struct store_error error = {""};
@@ -152,7 +135,7 @@ static void a_tree_is_restored_with_all_it_has(void **state)
 	assert_int_equal(inode_at(tree, dir, "fifo")->type, DT_FIFO);
 	assert_int_equal(inode_at(tree, dir, "sock")->type, DT_SOCK);
 	assert_int_equal(tree->next_number, 10);
-	free_tree(tree);
+	tree_free(tree);
 }
 
 static void every_inode_has_the_references_of_its_names(void **state)
@@ -177,7 +160,7 @@ static void every_inode_has_the_references_of_its_names(void **state)
 	assert_int_equal(tree_unlink(tree, 2, "null"), 0);
 	assert_int_equal(tree_unlink(tree, 2, "fifo"), 0);
 	assert_int_equal(tree_unlink(tree, 2, "sock"), 0);
-	free_tree(tree);
+	tree_free(tree);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -275,7 +258,7 @@ static void check_refused(const char *name, const struct hostile *hostile)
 
 	if (err >= 0 || !strstr(error.text, hostile->expected) || strchr(error.text, '\n'))
 		fail_msg("%s: %d \"%s\", not \"%s\"", name, err, error.text, hostile->expected);
-	free_tree(tree);
+	tree_free(tree);
 }
 
 static void what_cannot_be_is_refused_with_one_line(void **state)
@@ -326,7 +309,7 @@ static void check_repaired(const char *name, const struct hostile *hostile)
 	assert_true(tree->next_number >= 5);
 	assert_int_equal(store_begin(store), 0);
 	assert_int_equal(store_commit(store, &(struct store_counters){.next_number = tree->next_number}), 0);
-	free_tree(tree);
+	tree_free(tree);
 	assert_int_equal(store_close(store), 0);
 	assert_query(name, "PRAGMA integrity_check", "ok");
 	assert_query(name, "SELECT count(*) FROM pragma_foreign_key_check", "0");
@@ -352,12 +335,12 @@ static void limits_that_are_too_small_are_named(void **state)
 	tree = new_tree(&(struct tree_limits){.size = 1u << 20, .inodes = 3});
 	assert_int_equal(restore(tree, at("a.db"), &restored, &error), -ENOSPC);
 	assert_string_equal(error.text, "it has more than the 3 inodes that are allowed");
-	free_tree(tree);
+	tree_free(tree);
 	run(at("a.db"), "UPDATE inodes SET allocated = 2000000 WHERE id = 3");
 	tree = new_tree(&(struct tree_limits){.size = 1u << 20, .inodes = 10});
 	assert_int_equal(restore(tree, at("a.db"), &restored, &error), -ENOSPC);
 	assert_string_equal(error.text, "it takes more than the 1048576 bytes that are allowed");
-	free_tree(tree);
+	tree_free(tree);
 }
 
 static void allocations_that_fail_are_an_error_and_leave_no_trace(void **state)
@@ -378,7 +361,7 @@ static void allocations_that_fail_are_an_error_and_leave_no_trace(void **state)
 		pending = mem_fail_pending(&tree->mem);
 		assert_true(err == -ENOMEM || err == 0); /* a table may do without */
 		assert_true(err == 0 || error.text[0] != '\0');
-		free_tree(tree);
+		tree_free(tree);
 	}
 	assert_int_equal(err, 0);
 	assert_true(nth > 10);
@@ -410,7 +393,7 @@ static void capabilities_and_acls_are_what_they_were(void **state)
 	assert_int_equal(inode_get_xattr(inode, "system.posix_acl_access", value, sizeof(value)), 44);
 	assert_int_equal(inode_get_xattr(inode, "system.posix_acl_default", value, sizeof(value)), 28);
 	tree_put(tree, inode);
-	free_tree(tree);
+	tree_free(tree);
 }
 
 static void counters_go_on(void **state)
@@ -428,14 +411,14 @@ static void counters_go_on(void **state)
 	assert_int_equal(tree_restore(tree, store, &restored, &error), 0);
 	assert_int_equal(tree->next_number, 5);
 	assert_int_equal(tree->generation, 9);
-	free_tree(tree);
+	tree_free(tree);
 	assert_int_equal(store_close(store), 0);
 	/* What is loaded gives out the same numbers each time, to other inodes. */
 	tree = new_tree(&ample);
 	generation = tree->generation;
 	assert_int_equal(restore(tree, at("a.db"), &restored, &error), 0);
 	assert_int_equal(tree->generation, generation);
-	free_tree(tree);
+	tree_free(tree);
 }
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)

@@ -204,17 +204,6 @@ static void assert_query(const char *path, const char *sql, const char *expected
 	free(text);
 }
 
-static void run(const char *path, const char *sql)
-{
-	char *why = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", sql, why);
-	sqlite3_close(db);
-}
-
 static void assert_sound(const char *path)
 {
 	assert_query(path, "PRAGMA integrity_check", "ok");
@@ -673,13 +662,7 @@ static void counters_are_kept_and_an_unclean_end_skips_numbers(void **state)
 /* ------------------------------------------------------------------------ */
 /* The reference's tables                                                    */
 
-static const char reference[] =
-	"CREATE TABLE inodes (id INTEGER PRIMARY KEY, uid INT NOT NULL, gid INT NOT NULL, mode INT NOT NULL,"
-	" mtime_ns INT NOT NULL, atime_ns INT NOT NULL, ctime_ns INT NOT NULL, target BLOB(256),"
-	" size INT NOT NULL DEFAULT 0, rdev INT NOT NULL DEFAULT 0, data BLOB);"
-	"CREATE TABLE contents (rowid INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB(256) NOT NULL,"
-	" inode INT NOT NULL REFERENCES inodes(id), parent_inode INT NOT NULL REFERENCES inodes(id),"
-	" UNIQUE (name, parent_inode));"
+static const char reference[] = REFERENCE_TABLES
 	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns) VALUES (1, 16877, 0, 0, 3, 2, 1);"
 	"INSERT INTO contents (name, parent_inode, inode) VALUES (x'2e2e', 1, 1);"
 	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, size, data)"

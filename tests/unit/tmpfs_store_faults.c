@@ -327,17 +327,6 @@ static bool change(const char *path, enum store_mode mode, int (*put)(struct sto
 /* ------------------------------------------------------------------------ */
 /* What is there afterwards                                                  */
 
-static void run(const char *path, const char *sql)
-{
-	char *why = NULL;
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s", why);
-	sqlite3_close(db);
-}
-
 /* Without the counters: numbers are skipped after an unclean end. */
 static char *state_of(const char *path)
 {
@@ -490,13 +479,7 @@ static void a_first_commit_that_fails_leaves_nothing_or_all(void **state)
 }
 
 /* The same tree as the reference keeps it. */
-static const char reference[] =
-	"CREATE TABLE inodes (id INTEGER PRIMARY KEY, uid INT NOT NULL, gid INT NOT NULL, mode INT NOT NULL,"
-	" mtime_ns INT NOT NULL, atime_ns INT NOT NULL, ctime_ns INT NOT NULL, target BLOB(256),"
-	" size INT NOT NULL DEFAULT 0, rdev INT NOT NULL DEFAULT 0, data BLOB);"
-	"CREATE TABLE contents (rowid INTEGER PRIMARY KEY AUTOINCREMENT, name BLOB(256) NOT NULL,"
-	" inode INT NOT NULL REFERENCES inodes(id), parent_inode INT NOT NULL REFERENCES inodes(id),"
-	" UNIQUE (name, parent_inode));"
+static const char reference[] = REFERENCE_TABLES
 	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, size, data) VALUES"
 	" (1, 16877, 0, 0, 0, 0, 0, 0, NULL), (2, 33188, 0, 0, 0, 0, 0, 100000, zeroblob(100000)),"
 	" (3, 33188, 0, 0, 0, 0, 0, 6, 'bbbbbb');"
