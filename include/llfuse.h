@@ -549,6 +549,9 @@ struct llfuse_config {
 	/** Requests under way at once on each CPU's ring; each costs up to 1 MiB of
 	 * memory.  0: 8. */
 	unsigned ring_depth;
+	/** Leave the scheduling of the threads on io_uring alone.  Else, where the process has CAP_SYS_NICE, they run under
+	 * SCHED_IDLE while requests come one right after the other, and as before as soon as they would starve. */
+	bool no_yield;
 	/** Log each request (libfuse's own trace). */
 	bool debug_fuse;
 	/** Log at debug level. */

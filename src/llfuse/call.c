@@ -75,6 +75,8 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 	ll_reserve_keep_rest(session, call->worker);
 	ll_turn_begin(session);
 	call->start_ns = now_ns();
+	if (fuse_req_is_uring(req))
+		ll_yielding_request(session, call->worker, call->start_ns);
 	return true;
 }
 

@@ -35,6 +35,36 @@ struct reserve {
 	bool is_lent;
 };
 
+/* When the thread of a ring may yield: see yielding.c. */
+struct pace {
+	uint64_t last_ns; /* the last request */
+	unsigned streak; /* how many came each soon after the one before */
+	uint64_t begin_ns; /* since then it yields, or did last */
+	uint64_t pause_ns, pause_end_ns; /* after it was starved */
+};
+
+struct yielding {
+	_Atomic int state;
+	_Atomic uint64_t n_requests;
+	pthread_mutex_t lock; /* held by the guard while it acts on the thread */
+	pid_t tid; /* guarded by lock; 0: there is no thread, or it never asked */
+	long sleeps; /* the guard writes it while the thread yields, the thread uses it while it does not */
+	/* of the guard */
+	uint64_t seen, seen_ns;
+	/* of the thread */
+	bool has_tid;
+	struct pace pace;
+};
+
+/* The thread that decides who yields. */
+struct guard {
+	pthread_t thread;
+	bool is_running;
+	sem_t events; /* posted when somebody asks, or it shall stop */
+	_Atomic bool is_stopping;
+	_Atomic bool may_yield; /* it was tried, and there is a guard */
+};
+
 /* One thread that answers requests of one session: its counters, written by it alone and
  * read by anyone, and memory that it uses again for each request. */
 struct worker {
@@ -53,6 +83,7 @@ struct worker {
 	size_t counted_capacity;
 	struct open_file *spare_open; /* for the next open: see opens.c */
 	struct reserve reserve; /* of a thread that reads /dev/fuse */
+	struct yielding yielding; /* of the thread of a ring */
 };
 
 /* How the open files of one inode do their I/O: see passthrough.c. */
@@ -111,6 +142,7 @@ struct llfuse_session {
 	unsigned max_read;
 	unsigned ring_depth;
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
+	bool may_yield;
 	bool handles_signals;
 	struct llfuse_session *next_for_signals; /* guarded by the lock in signals.c */
 
@@ -135,6 +167,7 @@ struct llfuse_session {
 
 	_Atomic unsigned n_lent; /* reserves that are lent now */
 	struct loop loop;
+	struct guard guard;
 	struct io_mode_table io_modes;
 	struct open_table opens;
 };
@@ -146,6 +179,20 @@ void ll_loop_done(struct loop *loop);
 int ll_loop_run(struct llfuse_session *session);
 /* From any thread, also before ll_loop_run(). */
 void ll_loop_stop(struct llfuse_session *session);
+
+/* yielding.c */
+/* Around all that answers requests.  Without a guard no thread yields. */
+void ll_guard_start(struct llfuse_session *session);
+void ll_guard_stop(struct llfuse_session *session);
+/* The calling thread, which is a ring's, has got a request. */
+void ll_yielding_request(struct llfuse_session *session, struct worker *worker, uint64_t now_ns);
+void ll_yielding_init(struct yielding *yielding);
+/* By the thread that ends: its id may be another's soon. */
+void ll_yielding_forget_thread(struct yielding *yielding);
+/* Returns whether the thread is to ask now. */
+bool ll_pace_request(struct pace *pace, uint64_t now_ns);
+/* While it yielded, a request had to wait for the thread. */
+void ll_pace_starved(struct pace *pace, uint64_t now_ns);
 
 /* worker.c */
 struct worker *ll_worker_current(struct llfuse_session *session);

@@ -329,11 +329,14 @@ static int end_rings(struct llfuse_session *session)
 
 int ll_loop_run(struct llfuse_session *session)
 {
-	int err = keep_readers(session);
 	int libfuse_err;
+	int err;
 
+	ll_guard_start(session);
+	err = keep_readers(session);
 	if (!err)
 		ll_notify_end(session);
+	ll_guard_stop(session);
 	fuse_session_exit(session->fuse);
 	end_readers(&session->loop);
 	libfuse_err = end_rings(session);

@@ -22,6 +22,7 @@ enum {
 	KEY_IO_URING,
 	KEY_NO_IO_URING,
 	KEY_RING_DEPTH,
+	KEY_NO_YIELD,
 	KEY_PROGRAM, /* and the program's options behind it, in their order */
 };
 
@@ -41,6 +42,7 @@ static const struct fuse_opt common_options[] = {
 	OPTION_KEY("io_uring", KEY_IO_URING),
 	OPTION_KEY("no_io_uring", KEY_NO_IO_URING),
 	OPTION_KEY("io_uring_q_depth=", KEY_RING_DEPTH),
+	OPTION_KEY("no_yield", KEY_NO_YIELD),
 };
 
 static const char common_help[] =
@@ -55,6 +57,7 @@ static const char common_help[] =
 	"      io_uring             requests over io_uring, where the kernel offers it (default)\n"
 	"      no_io_uring          requests over /dev/fuse\n"
 	"      io_uring_q_depth=N   requests at once on each CPU's ring (default 8)\n"
+	"      no_yield             on io_uring: leave the scheduling of threads alone\n"
 	"      max_threads=N        threads on /dev/fuse at most (default 10)\n"
 	"      allow_other          let other users in\n"
 	"      allow_root           let root in\n"
@@ -293,6 +296,9 @@ static int take_argument(void *data, const char *arg, int key, struct fuse_args 
 		break;
 	case KEY_RING_DEPTH:
 		return take_ring_depth(parse, arg);
+	case KEY_NO_YIELD:
+		config->no_yield = true;
+		break;
 	}
 	return 0;
 }

@@ -24,6 +24,7 @@ static void drop(void *arg)
 
 	if (atomic_fetch_sub(&worker->owners, 1) > 1)
 		return;
+	pthread_mutex_destroy(&worker->yielding.lock);
 	free(worker->scratch);
 	free(worker->counted);
 	free(worker->spare_open);
@@ -31,9 +32,18 @@ static void drop(void *arg)
 	free(worker);
 }
 
+/* By the thread itself. */
+static void leave(void *arg)
+{
+	struct worker *worker = arg;
+
+	ll_yielding_forget_thread(&worker->yielding);
+	drop(worker);
+}
+
 static void make_key(void)
 {
-	has_key = !pthread_key_create(&at_exit_key, drop);
+	has_key = !pthread_key_create(&at_exit_key, leave);
 }
 
 static struct worker *make_locked(struct llfuse_session *session, unsigned owners)
@@ -43,6 +53,7 @@ static struct worker *make_locked(struct llfuse_session *session, unsigned owner
 	if (!worker)
 		return NULL;
 	atomic_init(&worker->owners, owners);
+	ll_yielding_init(&worker->yielding);
 	worker->next = session->workers;
 	session->workers = worker;
 	return worker;
@@ -97,7 +108,7 @@ static struct worker *enlist(struct llfuse_session *session, bool is_reader)
 	if (!worker)
 		return NULL;
 	if (current.worker)
-		drop(current.worker); /* of a session before this one */
+		leave(current.worker); /* of a session before this one */
 	if (has_key)
 		(void)pthread_setspecific(at_exit_key, worker); /* if it fails, nobody takes the worker over */
 	current.session_id = session->id;

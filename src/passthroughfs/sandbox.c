@@ -179,12 +179,13 @@ static int change_root(int root_fd)
 
 /*
  * What acting for root and for other users takes, so that the source gives the same results as without us:
- * reserved blocks and quotas are for SYS_RESOURCE, security.capability is for SETFCAP.  CAP_LINUX_IMMUTABLE is for
+ * reserved blocks and quotas are for SYS_RESOURCE, security.capability is for SETFCAP.  SYS_NICE is the library's, for the
+ * scheduling of its own threads.  CAP_LINUX_IMMUTABLE is for
  * an ioctl that we do not have; the labels that CAP_MAC_ADMIN is for are not to be set through us.
  */
 static const cap_value_t kept[] = {
-	CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID,
-	CAP_MKNOD, CAP_SETFCAP,      CAP_SETGID,          CAP_SETUID, CAP_SYS_RESOURCE,
+	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,   CAP_FSETID,       CAP_MKNOD,
+	CAP_SETFCAP, CAP_SETGID,       CAP_SETUID,          CAP_SYS_NICE, CAP_SYS_RESOURCE,
 };
 
 static bool is_kept(cap_value_t capability, const struct sandbox_needs *needs)

@@ -137,6 +137,7 @@ static const char *const plain_calls[] = {
 	"getcpu",
 	"getpid",
 	"getppid",
+	"getrusage",
 	"gettid",
 	"membarrier",
 	"restart_syscall",
@@ -195,6 +196,8 @@ static const struct partial_call partial_calls[] = {
 	{"prctl", 0, INT_BITS, PR_SET_NAME},
 	{"prctl", 0, INT_BITS, PR_GET_NAME},
 	{"prlimit64", 0, INT_BITS, 0}, /* of ourselves */
+	{"sched_setscheduler", 1, INT_BITS, SCHED_IDLE},
+	{"sched_setscheduler", 1, INT_BITS, SCHED_OTHER},
 	{"sendto", 4, ALL_BITS, 0}, /* to syslog, by the socket that there is */
 };
 

@@ -4,8 +4,11 @@
 import errno
 import os
 import stat
+import time
 
 import pytest
+
+from conftest import needs_root
 
 STAMP_NS = 1438467123985654016
 
@@ -134,3 +137,44 @@ def test_an_empty_file_is_served(new_mount, place):
     assert os.stat(path).st_size == 0
     with open(path, "rb") as file:
         assert file.read() == b""
+
+
+
+SCHED_IDLE = 5
+on_rings = pytest.mark.parametrize("transport", ["io_uring-many", "io_uring-single"], indirect=True)
+
+
+def thread_names(mount):
+    """By the thread's id."""
+    names = {}
+    for task in os.listdir(f"/proc/{mount.pid}/task"):
+        with open(f"/proc/{mount.pid}/task/{task}/comm", encoding="ascii") as file:
+            names[int(task)] = file.read().rstrip()
+    return names
+
+
+def ring_policies(mount):
+    return [os.sched_getscheduler(task) for task, name in thread_names(mount).items() if name.startswith("fuse-ring-")]
+
+
+def ask_in_a_row(mount):
+    for number in range(200):
+        os.path.exists(os.path.join(mount.mountpoint, str(number)))
+
+
+@needs_root
+@on_rings
+def test_who_answers_yields_while_requests_come_in_a_row(lltest):
+    while SCHED_IDLE not in ring_policies(lltest):
+        ask_in_a_row(lltest)
+    while SCHED_IDLE in ring_policies(lltest):
+        time.sleep(0.001)
+
+
+@needs_root
+@on_rings
+def test_nobody_yields_if_that_is_not_wanted(new_mount, transport):
+    mount = new_mount("lltest", *transport.options, "-o", "no_yield")
+    ask_in_a_row(mount)
+    assert SCHED_IDLE not in ring_policies(mount)
+    assert "guard" not in thread_names(mount).values()

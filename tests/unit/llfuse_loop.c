@@ -218,6 +218,17 @@ void ll_signals_block(void)
 {
 }
 
+/* There are no rings. */
+void ll_guard_start(struct llfuse_session *of)
+{
+	(void)of;
+}
+
+void ll_guard_stop(struct llfuse_session *of)
+{
+	(void)of;
+}
+
 void ll_log_demote(bool is_demoted)
 {
 	(void)is_demoted;

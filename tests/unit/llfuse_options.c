@@ -130,6 +130,7 @@ static void presets(void **state)
 	assert_int_equal(parsed.command.config.transport, LLFUSE_TRANSPORT_AUTO);
 	assert_int_equal(parsed.command.config.workers, 0);
 	assert_int_equal(parsed.command.config.ring_depth, 0);
+	assert_false(parsed.command.config.no_yield);
 	assert_false(parsed.command.config.daemon);
 	assert_false(parsed.command.config.debug);
 	assert_false(parsed.command.config.debug_fuse);
@@ -181,6 +182,10 @@ static void transport_options(void **state)
 	ACCEPT(&parsed, "-o", "ro,io_uring_q_depth=17,nosuid");
 	assert_int_equal(parsed.command.config.ring_depth, 17);
 	assert_string_equal(parsed.command.config.mount_options, "ro,nosuid");
+	free_parsed(&parsed);
+	ACCEPT(&parsed, "-o", "no_yield");
+	assert_true(parsed.command.config.no_yield);
+	assert_null(parsed.command.config.mount_options);
 	free_parsed(&parsed);
 	REFUSE(&plain, "probe: io_uring_q_depth=0: not a number from 1 to 1024\n", "-o", "io_uring_q_depth=0", "/mnt");
 	REFUSE(&plain, "probe: io_uring_q_depth=1025: not a number from 1 to 1024\n", "-o", "io_uring_q_depth=1025",
