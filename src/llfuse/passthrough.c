@@ -106,29 +106,33 @@ static struct io_mode *add_locked(struct io_mode_table *table, uint64_t ino)
 	return mode;
 }
 
-/* Puts CAP_FSETID of this thread into effect or out of it.  Returns whether it was. */
-static bool set_fsetid(bool is_on)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
-	bool was_on;
+/* The capabilities of this thread. */
+struct capabilities {
+	struct __user_cap_header_struct header;
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+};
 
-	if (syscall(SYS_capget, &header, caps) < 0)
+/* Puts CAP_FSETID out of effect.  Returns whether it was in effect; @caps then are what was. */
+static bool give_up_fsetid(struct capabilities *caps)
+{
+	struct capabilities without;
+
+	*caps = (struct capabilities){.header.version = _LINUX_CAPABILITY_VERSION_3};
+	if (syscall(SYS_capget, &caps->header, caps->data) < 0 ||
+	    !(caps->data[CAP_TO_INDEX(CAP_FSETID)].effective & CAP_TO_MASK(CAP_FSETID)))
 		return false;
-	was_on = caps[CAP_TO_INDEX(CAP_FSETID)].effective & CAP_TO_MASK(CAP_FSETID);
-	if (was_on == is_on)
-		return was_on;
-	caps[CAP_TO_INDEX(CAP_FSETID)].effective ^= CAP_TO_MASK(CAP_FSETID);
-	(void)syscall(SYS_capset, &header, caps); /* what is permitted may be put into effect */
-	return was_on;
+	without = *caps;
+	without.data[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
+	return syscall(SYS_capset, &without.header, without.data) == 0;
 }
 
 /* Returns the id or -errno. */
 static int register_backing(fuse_req_t req, int backing_fd)
 {
-	/* The kernel will write with the credentials of now: with this capability no write through the
-	 * backing file would ever drop a setuid bit. */
-	bool had_fsetid = set_fsetid(false);
+	/* The kernel will write with the credentials of now, also for who opens later to write: with this capability no
+	 * write through the backing file would ever drop a setuid bit. */
+	struct capabilities caps;
+	bool had_fsetid = give_up_fsetid(&caps);
 	int backing_id, err;
 
 	ll_log_demote(true);
@@ -137,7 +141,7 @@ static int register_backing(fuse_req_t req, int backing_fd)
 	err = errno ? -errno : -EIO;
 	ll_log_demote(false);
 	if (had_fsetid)
-		(void)set_fsetid(true);
+		(void)syscall(SYS_capset, &caps.header, caps.data); /* what was in effect may be so again */
 	return backing_id > 0 ? backing_id : err;
 }
 

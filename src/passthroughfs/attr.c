@@ -63,9 +63,14 @@ int attr_set_size(int fd, off_t size)
 	return truncate(fd_name(fd).path, size) < 0 ? -errno : 0;
 }
 
+bool attr_mode_has_setid(mode_t mode)
+{
+	return !S_ISDIR(mode) && (mode & (S_ISUID | S_ISGID));
+}
+
 bool attr_has_setid(int fd)
 {
 	struct stat attr;
 
-	return attr_get(fd, &attr) == 0 && !S_ISDIR(attr.st_mode) && (attr.st_mode & (S_ISUID | S_ISGID));
+	return attr_get(fd, &attr) == 0 && attr_mode_has_setid(attr.st_mode);
 }

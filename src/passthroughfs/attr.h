@@ -27,6 +27,9 @@ int attr_set_times(int fd, const struct timespec *atime, const struct timespec *
 
 int attr_set_size(int fd, off_t size);
 
+/** Whether a file of this mode is no directory, and has a setuid or setgid bit. */
+bool attr_mode_has_setid(mode_t mode);
+
 /** Whether it is no directory, and has a setuid or setgid bit; false if that cannot be known. */
 bool attr_has_setid(int fd);
 

@@ -99,7 +99,7 @@ int ops_open_flags(int flags)
 	return flags & (O_ACCMODE | O_TRUNC | O_NONBLOCK | O_NOATIME | O_DSYNC | O_SYNC);
 }
 
-int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd)
+int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd, bool has_setid)
 {
 	bool is_writer = (file->flags & O_ACCMODE) != O_RDONLY;
 	bool may_fail = true;
@@ -111,7 +111,7 @@ int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, in
 	file->backing_fd = *fd;
 	/* A write through the backing file drops setuid and setgid bits, whoever writes: such a file is written through
 	 * us.  It is read and mapped as any, so that all who have it open see the same bytes. */
-	file->direct_io = ops_kernel_moves_bytes() && is_writer && attr_has_setid(*fd);
+	file->direct_io = ops_kernel_moves_bytes() && is_writer && has_setid;
 	/* Only what was written can fail to get to the source at close(2); what may be mapped to write see op_flush(). */
 	file->noflush = !is_writer || ((file->flags & O_ACCMODE) == O_WRONLY && !may_fail);
 	file->fh = (uint64_t)take_fd(fd);

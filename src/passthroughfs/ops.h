@@ -21,6 +21,9 @@ extern const struct llfuse_ops passthroughfs_ops;
 #define OPS_WATCHED_S 60.0
 /** And of what is not. */
 #define OPS_UNWATCHED_S 0.05
+/** And attributes that others may have changed before the kernel gets them: with what its clock is coarse by, less than
+ * the 50 ms within which it must show. */
+#define OPS_UNSURE_S 0.04
 
 /** Who moves the bytes of open files. */
 enum ops_plane {
@@ -81,10 +84,10 @@ struct ops_opening {
 int ops_open_again(const void *opening);
 
 /**
- * Makes @fd, an open file of the source, inode @ino and a regular file, the open file that @file describes.
- * Returns 0, or as inode_opened().
+ * Makes @fd, an open file of the source, inode @ino and a regular file, the open file that @file describes.  @has_setid
+ * counts only for a writer.  Returns 0, or as inode_opened().
  */
-int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd);
+int ops_opened(struct source *source, uint64_t ino, struct llfuse_file *file, int *fd, bool has_setid);
 
 /**
  * Runs @act as the caller of @req, and returns its result.

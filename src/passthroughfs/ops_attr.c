@@ -119,7 +119,7 @@ int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 	err = ops_attr(source, &hold, entry);
 	/* The kernel takes these for new though others may have changed the file since. */
 	if (source_cache(source) == SOURCE_CACHE_AUTO)
-		entry->attr_timeout_s = 0;
+		entry->attr_timeout_s = OPS_UNSURE_S;
 	return err;
 }
 

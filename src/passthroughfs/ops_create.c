@@ -4,6 +4,7 @@
  */
 #include "ops.h"
 
+#include "attr.h"
 #include "beneath.h"
 #include "fd.h"
 
@@ -108,7 +109,7 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 		return err;
 	if (!name)
 		made_unnamed(inodes, *fd, &stx);
-	err = ops_opened(source, entry->ino, file, fd);
+	err = ops_opened(source, entry->ino, file, fd, attr_mode_has_setid(stx.stx_mode));
 	if (err)
 		inode_forget(inodes, entry->ino, 1);
 	return err;

@@ -89,7 +89,9 @@ int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 		fd = open_dropping(req, inodes, ino, flags);
 	else
 		fd = inode_open(inodes, ino, flags);
-	return fd < 0 ? fd : ops_opened(source, ino, file, &fd);
+	if (fd < 0)
+		return fd;
+	return ops_opened(source, ino, file, &fd, (flags & O_ACCMODE) != O_RDONLY && attr_has_setid(fd));
 }
 
 int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, struct llfuse_data *data)

@@ -235,6 +235,6 @@ int op_link(struct llfuse_request *req, uint64_t ino, uint64_t new_parent, const
 	err = ops_entry(&look, new_name, file.fd, &stx, entry);
 	/* The kernel knows the inode, and takes these for new though others may have changed the file since. */
 	if (source_cache(source) == SOURCE_CACHE_AUTO)
-		entry->attr_timeout_s = 0;
+		entry->attr_timeout_s = OPS_UNSURE_S;
 	return err;
 }

@@ -10,7 +10,7 @@
  *    answer is in its caches, and the notification about a name waits for it.
  *  - The listing and the attributes of a directory: they are dropped after that.
  *  - Attributes of an inode that the kernel knows: it takes no answer that was asked for before it was notified, from
- *    GETATTR, LOOKUP and READDIRPLUS.  Other answers come with a time-out of 0.
+ *    GETATTR, LOOKUP and READDIRPLUS.  Other answers come with a short time-out.
  *  - Attributes of one that it will know by an answer under way: ops_look tells if the file was looked at before the
  *    change was read.  Otherwise the inode is in our table, and the kernel is told again until it knows it.
  */
