@@ -7,6 +7,9 @@
  * have ended.  A reader has all that it needs before it takes its first request from the kernel.  How large its buffer
  * must be is known to libfuse alone, so that libfuse makes the buffer, in the first call; one that gets none ends.
  * The buffers fit for good: libfuse lets INIT raise the size of requests only for buffers that it can make anew.
+ *
+ * Once requests come over io_uring nothing but forgets comes here, for which nobody waits.  One reader takes them, and
+ * lets some come together: the kernel gives out many at once, and is woken for each otherwise.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@
 enum {
 	RETRY_MS = 100, /* after a reader could not be made */
 	NO_MEMORY_MS = 10, /* after the kernel had no memory for a read */
+	FORGETS_MS = 1, /* between reads where nothing but forgets is read */
 };
 
 struct reader {
@@ -50,6 +54,17 @@ void ll_loop_stop(struct llfuse_session *session)
 static bool is_over(const struct llfuse_session *session)
 {
 	return atomic_load(&session->is_stopping) || fuse_session_exited(session->fuse);
+}
+
+static bool has_rings(const struct llfuse_session *session)
+{
+	return atomic_load(&session->transport) == LLFUSE_TRANSPORT_IO_URING;
+}
+
+/* How many readers there may be. */
+static unsigned readers_max(const struct llfuse_session *session)
+{
+	return has_rings(session) ? 1 : session->n_workers;
 }
 
 /* --- A reader ------------------------------------------------------------------------------- */
@@ -107,7 +122,7 @@ static void ask_for_another(struct llfuse_session *session)
 {
 	struct loop *loop = &session->loop;
 
-	if (atomic_load(&session->is_initialized) && atomic_load(&loop->n_readers) < session->n_workers &&
+	if (atomic_load(&session->is_initialized) && atomic_load(&loop->n_readers) < readers_max(session) &&
 	    !atomic_exchange(&loop->is_asked, true))
 		sem_post(&loop->events);
 }
@@ -117,7 +132,7 @@ static bool is_surplus(const struct llfuse_session *session)
 {
 	unsigned idle = atomic_load(&session->loop.n_idle);
 
-	return idle && idle >= session->max_idle_threads;
+	return idle && (idle >= session->max_idle_threads || has_rings(session));
 }
 
 /* As receive(), with the memory for all requests that follow. */
@@ -150,6 +165,8 @@ static int answer(struct reader *reader)
 		if (fuse_session_exited(session->fuse) || is_surplus(session))
 			return 0;
 		atomic_fetch_add(&loop->n_idle, 1);
+		if (has_rings(session))
+			sleep_ms(FORGETS_MS);
 		n = receive(reader);
 	}
 	atomic_fetch_sub(&loop->n_idle, 1);
@@ -228,7 +245,7 @@ static bool is_another_wanted(const struct llfuse_session *session)
 {
 	const struct loop *loop = &session->loop;
 
-	return atomic_load(&loop->n_readers) < session->n_workers &&
+	return atomic_load(&loop->n_readers) < readers_max(session) &&
 	       (atomic_load(&loop->is_asked) || !atomic_load(&loop->n_idle));
 }
 

@@ -18,7 +18,7 @@
 
 enum {
 	RETRY_MS = 100, /* as in loop.c */
-	MAX_READS = 100,
+	MAX_READS = 200,
 	LIMIT_S = 60,
 	FOREVER = 1000000,
 };
@@ -504,6 +504,34 @@ static void requests_are_no_reason_to_try_more_often(void **state)
 
 /* --- Fewer threads ---------------------------------------------------------------------------- */
 
+/* Requests that were under way when it turned out that the rings work still end. */
+static void with_rings_one_thread_takes_the_forgets(void **state)
+{
+	(void)state;
+	start_initialized();
+	for (int i = 1; i <= 3; i++) {
+		give(HELD);
+		WAIT_UNTIL(fake.n_held == i);
+	}
+	WAIT_UNTIL(fake.n_blocked == 1);
+	atomic_store(&session.transport, LLFUSE_TRANSPORT_IO_URING);
+	let_go();
+	while (atomic_load(&session.loop.n_readers) > 1) /* of which nobody tells */
+		usleep(1000);
+	WAIT_UNTIL(fake.n_blocked == 1);
+	WITH_LOCK(fake.is_let_go = false);
+	for (int i = 1; i <= 100; i++)
+		give(PLAIN);
+	give(HELD);
+	WAIT_UNTIL(fake.n_held == 1);
+	give(PLAIN);
+	assert_int_equal(GET(n_answered), 104);
+	let_go();
+	WAIT_UNTIL(fake.n_answered == 106);
+	assert_int_equal(GET(n_starts), 4);
+	assert_int_equal(stop_loop(), 0);
+}
+
 static void threads_that_too_many_are_idle_for_end(void **state)
 {
 	(void)state;
@@ -716,6 +744,7 @@ int main(void)
 		TEST(a_thread_that_gets_no_buffer_is_tried_again),
 		TEST(a_thread_that_gets_no_worker_is_tried_again),
 		TEST(requests_are_no_reason_to_try_more_often),
+		TEST(with_rings_one_thread_takes_the_forgets),
 		TEST(threads_that_too_many_are_idle_for_end),
 		TEST(the_last_thread_stays),
 		TEST(a_thread_that_ends_beside_one_without_a_buffer_is_replaced),
