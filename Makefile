@@ -17,8 +17,8 @@ help:
 	@echo 'make run            mount the three under run/ until Ctrl-C; SOURCE=DIR is what passthroughfs mirrors'
 	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
 	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
-	@echo 'make bench          tmpfs and passthroughfs against the kernel and libfuse'\''s examples (as root, 15 minutes);'
-	@echo '                    FS=tmpfs|passthroughfs, ONLY=metadata|data|tools|scale|memory|database, RUNS=N, TRANSPORT=io_uring|dev_fuse; bench/README.md'
+	@echo 'make bench          our file systems against the kernel and others that do the same (as root, up to 15 minutes);'
+	@echo '                    ONLY=tmpfs,metadata a part; bench/README.md has the rest'
 	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make clean          remove what was built'
 	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
@@ -42,7 +42,7 @@ test:
 	@scripts/setup test
 	@exec scripts/test
 
-# Of libfuse's examples two are subjects; the benchmark builds them itself, and goes on where it cannot.
+# Of libfuse's examples two are peers; the benchmark builds them itself, and goes on where it cannot.
 # Standard output is for the report.
 setup-bench:
 	@scripts/setup bench
@@ -50,13 +50,14 @@ setup-bench:
 $(BENCH_BUILD)/build.ninja: | setup-bench
 	@meson setup --buildtype=release -Dbench=true -Dtests=disabled -Dfuse3:examples=true $(BENCH_BUILD) >&2
 
-bench: export FS := $(FS)
 bench: export ONLY := $(ONLY)
 bench: export RUNS := $(RUNS)
 bench: export TRANSPORT := $(TRANSPORT)
+bench: export FULL := $(FULL)
+bench: export REFERENCE := $(REFERENCE)
 bench: export LLFUSE_BUILD := $(BENCH_BUILD)
 bench: $(BENCH_BUILD)/build.ninja | setup-bench
-	@ninja -C $(BENCH_BUILD) --quiet tmpfs llfusectl passthroughfs bench/ops >&2
+	@ninja -C $(BENCH_BUILD) --quiet lltest tmpfs llfusectl passthroughfs bench/ops >&2
 	@exec bench/run
 
 # The prefix is compiled in (llfuse.pc), so a change of it builds again.

@@ -7,6 +7,7 @@ import re
 import subprocess
 import time
 
+from comparisons import PYTHON
 from settings import TOP
 
 
@@ -39,21 +40,33 @@ def project(program):
     return f"{first_line(program, '--version')}, {commit if re.fullmatch('[0-9a-f]{7,}.*', commit) else 'no commit'}"
 
 
+def version(tool):
+    told = first_line(tool, "--version")
+    return told if tool in told.lower() else f"{tool} {told}"
+
+
+def subjects(results):
+    """How each was started."""
+    comparison = results.comparison
+    told = [f"{s.name} (`{results.commands[s.name]}`)" if s.name in results.commands else s.name for s in comparison.subjects]
+    return "; ".join(told + ([comparison.remark] if comparison.remark else []))
+
+
 def load():
     """What else runs shows before; afterwards we are in it ourselves."""
     return " ".join(f"{average:.2f}" for average in os.getloadavg())
 
 
 def describe(settings, comparisons):
-    tools = {"fio": "--version", "git": "--version", "gcc": "--version", "tar": "--version"}
+    tools = ("fio", "git", "gcc", "tar", "sqlite3", "bindfs", "fuse-overlayfs")
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "machine": machine(),
         "kernel": f"{platform.release()} ({found_in('/etc/os-release', r'^PRETTY_NAME=.(.*).$')})",
         "project": project(os.path.join(settings.llfuse_build, comparisons[0].name)),
-        "tools": ", ".join(first_line(name, option) for name, option in tools.items()),
+        "tools": ", ".join(version(name) for name in tools),
+        "reference": first_line(PYTHON, "-c", "import llfuse; print('Python-LLFUSE', llfuse.__version__)"),
         "transport": settings.transport,
-        **{f"subjects with {comparison.name}": str(comparison) for comparison in comparisons},
         "load before": load(),
         "settings": settings.as_dict(),
     }

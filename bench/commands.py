@@ -21,6 +21,10 @@ class NotSupported(Exception):
     """The file system has no such operation: nothing is wrong, there is only nothing to measure."""
 
 
+class NotMeasured(Exception):
+    """It is left out for the reason that this gives."""
+
+
 def environment(work):
     """The same for everybody: nothing of the user's configuration, of make, or of the language."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "SHELL", "TERM")}
@@ -106,9 +110,10 @@ class Ops:
     finish(), which takes away what was made.  A `with` statement ends it in any case.
     """
 
-    def __init__(self, program, operation, directory, entries, count):
+    def __init__(self, program, operation, directory, entries, count, limit_ms=None):
         self.operation = operation
-        command = [program, operation, directory, str(entries), str(count)]
+        limit = [str(limit_ms)] if limit_ms else []
+        command = [program, operation, directory, str(entries), str(count), *limit]
         pipe = subprocess.PIPE
         self._process = start(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         try:
@@ -186,13 +191,24 @@ class Counted:
         return {name: count / units for name, count in self.requests.items()}
 
 
-def measure(program, mounted, operation, directory, entries, count, is_cold=False):
-    """One operation by one process.  Returns microseconds for each, and the requests for each."""
-    with Ops(program, operation, directory, entries, count) as ops:
+def measure(bench, mounted, operation, directories, entries, count=1, limit_ms=None, is_cold=False):
+    """
+    One operation by a process for each of @directories, which hold so many @entries, @count times or for as long
+    as @limit_ms allows.  Returns the microseconds for each, as the clock on the wall has it, and the requests for each.
+    """
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(Ops(bench.ops, operation, directory, entries, count, limit_ms))
+            for directory in directories
+        ]
         if is_cold:
             mounted.drop_names()
         with Counted(mounted) as counted:
-            ops.go()
-            ns, n, _, _ = ops.result()
-        ops.finish()
-    return ns / 1000, counted.per(n)
+            for process in processes:
+                process.go()
+            told = [process.result() for process in processes]
+        for process in processes:
+            process.finish()
+    total = sum(count for _, count, _, _ in told)
+    took_ns = max(end for *_, end in told) - min(start for *_, start, _ in told)
+    return took_ns / total / 1000, counted.per(total)

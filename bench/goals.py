@@ -57,6 +57,7 @@ DATABASE = (
 
 # By the name of the comparison.
 GOALS = {
+    "lltest": (),
     "tmpfs": (
         Goal("metadata", ("stat", "missing name", "ls -l, cold", "ls -l, again"), at_least=0.9, than="kernel"),
         Goal(
@@ -74,7 +75,7 @@ GOALS = {
         Goal("database", tuple(one for one in DATABASE if one.startswith(("commit", "save"))), at_most=1.5),
         Goal("database", tuple(one for one in DATABASE if one.startswith("load")), at_most=0.7),
         Goal("database", tuple(one for one in DATABASE if one.startswith("write")), at_least=0.7),
-        Goal("scale", ("create by two", "unlink by two", "stat by two"), at_least=1.6),
+        Goal("parallel", ("create by two", "unlink by two", "stat by two"), at_least=1.6),
         Goal("scale", ("create, many to few", "lookup, many to few", "unlink, many to few"), at_most=1.25),
     ),
     "passthroughfs": (

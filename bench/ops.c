@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ops OPERATION DIRECTORY ENTRIES COUNT: what one operation costs in a directory.
+ * ops OPERATION DIRECTORY ENTRIES COUNT [LIMIT-MS]: what one operation costs in a directory.
  *
  * DIRECTORY holds ENTRIES empty files, made by the operation "fill" or "fill-nodes" and removed by "empty"; COUNT
- * of them, evenly spread, are worked on.  What an operation needs besides is made before and taken
- * away after the part that is timed.  In between ops says "ready" and waits for a line, so that
+ * of them, evenly spread, are worked on, or as many as LIMIT-MS allow, as others than ours may be a
+ * thousand times slower.  What an operation needs besides is made before (within the limit as well)
+ * and taken away after the part that is timed.  In between ops says "ready" and waits for a line, so that
  * whoever measures can read counters, drop caches, or start two at once; then it says
  * "NANOSECONDS-PER-OPERATION OPERATIONS START END" (the clock is CLOCK_MONOTONIC) and waits again.
  *
@@ -34,6 +35,7 @@ struct bench {
 	const char *directory;
 	unsigned entries;
 	unsigned count;
+	uint64_t limit_ns; /* for the preparation and for the timed part; UINT64_MAX if there is none */
 	name_t *known; /* files that are there throughout */
 	name_t *made; /* what operations make */
 	name_t *moved; /* second names */
@@ -52,7 +54,8 @@ struct operation {
 	const char *name;
 	step_fn *prepare; /* once for each name before, or NULL */
 	step_fn *step;
-	step_fn *tidy; /* once for each name after, or NULL */
+	step_fn *tidy; /* once after for each name that was worked on, or NULL */
+	step_fn *undo; /* and for each that was only prepared */
 	enum scope scope;
 	unsigned more_passes; /* over all names, where a single one would be too short to time */
 };
@@ -88,11 +91,6 @@ static int step_empty(const struct bench *bench, unsigned i)
 static int step_create(const struct bench *bench, unsigned i)
 {
 	return make_file(bench->made[i]);
-}
-
-static int step_mknod(const struct bench *bench, unsigned i)
-{
-	return result_of(mknod(bench->made[i], S_IFREG | 0644, 0));
 }
 
 static int step_unlink(const struct bench *bench, unsigned i)
@@ -133,6 +131,16 @@ static int step_unlink_moved(const struct bench *bench, unsigned i)
 static int step_chmod(const struct bench *bench, unsigned i)
 {
 	return result_of(chmod(bench->known[i], 0640));
+}
+
+/* Asks the file system, whatever the kernel remembers. */
+static int step_getattr(const struct bench *bench, unsigned i)
+{
+	struct statx stx;
+
+	(void)bench;
+	(void)i;
+	return result_of(statx(AT_FDCWD, ".", AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx));
 }
 
 static int step_stat(const struct bench *bench, unsigned i)
@@ -244,20 +252,20 @@ static const struct operation operations[] = {
 	{"empty", .step = step_empty, .scope = EVERY},
 	{"mkdir", .step = step_mkdir, .tidy = step_rmdir},
 	{"create", .step = step_create, .tidy = step_unlink},
-	{"mknod", .step = step_mknod, .tidy = step_unlink},
-	{"rename", step_create, step_rename, .tidy = step_unlink_moved},
+	{"rename", step_create, step_rename, .tidy = step_unlink_moved, .undo = step_unlink},
 	{"link", .step = step_link, .tidy = step_unlink_moved},
 	{"symlink", .step = step_symlink, .tidy = step_unlink_moved},
-	{"unlink", step_create, step_unlink, .tidy = NULL},
-	{"rmdir", step_mkdir, step_rmdir, .tidy = NULL},
-	{"chmod", step_stat, step_chmod, .tidy = NULL},
+	{"unlink", step_create, step_unlink, .undo = step_unlink},
+	{"rmdir", step_mkdir, step_rmdir, .undo = step_rmdir},
+	{"chmod", .prepare = step_stat, .step = step_chmod},
+	{"getattr", .prepare = step_getattr, .step = step_getattr},
 	{"stat", step_stat, step_stat, .more_passes = 3},
 	{"lookup", .step = step_stat},
 	{"missing", step_missing, step_missing, .more_passes = 3},
 	{"list", .step = step_list, .scope = DIRECTORY},
 	{"list-again", step_list, step_list, .scope = DIRECTORY, .more_passes = 2},
 	{"first", .step = step_first},
-	{"read", step_write_and_read, step_read, .tidy = step_unlink},
+	{"read", step_write_and_read, step_read, .tidy = step_unlink, .undo = step_unlink},
 	{"write", .step = step_write, .tidy = step_unlink},
 };
 
@@ -314,16 +322,36 @@ static void free_all_names(struct bench *bench)
 	free(bench->moved);
 }
 
-/* Returns the exit status. */
-static int for_each_name(const struct bench *bench, const struct operation *operation, step_fn *step)
+static uint64_t now_ns(void)
 {
-	unsigned n = operation->scope == DIRECTORY ? 1 : bench->count;
+	struct timespec now;
 
-	for (unsigned i = 0; step && i < n; i++) {
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Looks at the clock seldom, so that this costs nothing. */
+static bool is_over(uint64_t start, uint64_t limit_ns, unsigned i)
+{
+	return i % 16 == 15 && now_ns() - start >= limit_ns;
+}
+
+/*
+ * Works on the names from number @from to @to, for as long as @limit_ns allows; @to becomes the number of
+ * the first one that was left out.  Returns the exit status.
+ */
+static int for_names(const struct bench *bench, const struct operation *operation, step_fn *step, unsigned from,
+		     unsigned *to, uint64_t limit_ns)
+{
+	uint64_t start = now_ns();
+
+	for (unsigned i = from; step && i < *to; i++) {
 		int err = step(bench, i);
 
 		if (err)
 			return complain(operation->name, err);
+		if (is_over(start, limit_ns, i))
+			*to = i + 1;
 	}
 	return 0;
 }
@@ -340,38 +368,45 @@ static bool wait_for_line(void)
 	return c == '\n';
 }
 
-static uint64_t now_ns(void)
+/* The timed part on the first @prepared names; @done of them were worked on.  Returns the exit status. */
+static int measure(const struct bench *bench, const struct operation *operation, unsigned prepared, unsigned *done)
 {
-	struct timespec now;
+	uint64_t start = now_ns(), n = 0, end;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	for (unsigned pass = 0; pass <= operation->more_passes; pass++) {
+		uint64_t used = now_ns() - start;
+		int status;
+
+		if (pass && used >= bench->limit_ns)
+			break;
+		*done = prepared;
+		status = for_names(bench, operation, operation->step, 0, done, bench->limit_ns - used);
+		if (status)
+			return status;
+		n += operation->scope == DIRECTORY ? bench->entries : *done;
+	}
+	end = now_ns();
+	printf("%.1f %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", (double)(end - start) / (double)n, n, start, end);
+	return 0;
 }
 
-/* Runs and reports the timed part.  Returns the exit status. */
-static int measure(const struct bench *bench, const struct operation *operation)
+/* Returns the exit status. */
+static int tidy(const struct bench *bench, const struct operation *operation, unsigned prepared, unsigned done)
 {
-	unsigned passes = 1 + operation->more_passes;
-	uint64_t n = (uint64_t)passes * (operation->scope == DIRECTORY ? bench->entries : bench->count);
-	uint64_t start = now_ns(), end;
-	int status = 0;
+	int status = for_names(bench, operation, operation->tidy, 0, &done, UINT64_MAX);
 
-	for (unsigned pass = 0; !status && pass < passes; pass++)
-		status = for_each_name(bench, operation, operation->step);
-	end = now_ns();
-	if (!status)
-		printf("%.1f %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", (double)(end - start) / (double)n, n, start, end);
-	return status;
+	return status ? status : for_names(bench, operation, operation->undo, done, &prepared, UINT64_MAX);
 }
 
 /* Returns the exit status. */
 static int run(const struct bench *bench, const struct operation *operation)
 {
+	unsigned prepared = operation->scope == DIRECTORY ? 1 : bench->count, done;
 	int status;
 
 	if (chdir(bench->directory))
 		return complain(bench->directory, -errno);
-	status = for_each_name(bench, operation, operation->prepare);
+	status = for_names(bench, operation, operation->prepare, 0, &prepared, bench->limit_ns);
 	if (status)
 		return status;
 	/* While we wait, nothing of ours keeps the directory from being forgotten. */
@@ -382,23 +417,38 @@ static int run(const struct bench *bench, const struct operation *operation)
 		return STATUS_FAILED;
 	if (chdir(bench->directory))
 		return complain(bench->directory, -errno);
-	status = measure(bench, operation);
+	status = measure(bench, operation, prepared, &done);
 	if (status || !wait_for_line())
 		return status;
-	return for_each_name(bench, operation, operation->tidy);
+	return tidy(bench, operation, prepared, done);
+}
+
+static bool parse_arguments(struct bench *bench, int argc, char **argv)
+{
+	unsigned limit_ms;
+
+	if (argc < 5 || argc > 6 || !parse_count(argv[3], &bench->entries) || !parse_count(argv[4], &bench->count))
+		return false;
+	bench->directory = argv[2];
+	bench->limit_ns = UINT64_MAX;
+	if (argc == 6) {
+		if (!parse_count(argv[5], &limit_ms))
+			return false;
+		bench->limit_ns = (uint64_t)limit_ms * 1000000;
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	const struct operation *operation = argc == 5 ? find_operation(argv[1]) : NULL;
+	const struct operation *operation = argc > 1 ? find_operation(argv[1]) : NULL;
 	struct bench bench = {0};
 	int status;
 
-	if (!operation || !parse_count(argv[3], &bench.entries) || !parse_count(argv[4], &bench.count)) {
-		fprintf(stderr, "usage: ops OPERATION DIRECTORY ENTRIES COUNT\n");
+	if (!operation || !parse_arguments(&bench, argc, argv)) {
+		fprintf(stderr, "usage: ops OPERATION DIRECTORY ENTRIES COUNT [LIMIT-MS]\n");
 		return STATUS_USAGE;
 	}
-	bench.directory = argv[2];
 	if (operation->scope == EVERY)
 		bench.count = bench.entries;
 	status = make_all_names(&bench) ? run(&bench, operation) : complain("names", -ENOMEM);

@@ -7,14 +7,17 @@ import os
 from goals import goals_for
 from settings import GROUPS
 
-FORMAT = 1  # of the JSON; another number where a reader would go wrong
+FORMAT = 2  # of the JSON; another number where a reader would go wrong
 HEADINGS = {
     "metadata": "Metadata: one process, a directory of {ENTRIES} files",
-    "data": "Data: one file of {FILE_MIB} MiB, buffered",
+    "parallel": "Metadata: several processes at once, each in a directory with a tenth of {ENTRIES} files",
+    "data": "Data: one file of {FILE_MIB} MiB",
     "tools": "Tools: a source tree of at least {TREE_FILES} files",
-    "scale": "Scale: two processes against one; {FILES} files in a directory against {ENTRIES}",
+    "transport": "Transport: the round trip of a request that takes no work",
+    "startup": "Start and end: until the mount answers, and until the program has ended",
+    "scale": "Scale: {FILES} files in a directory against {ENTRIES}",
     "memory": "Memory: what the program needs for each of {FILES} empty files",
-    "database": "Kept in a database on a disk: a tenth of {FILES} small files, and four times {FILE_MIB} MiB",
+    "database": "Kept in a database on a disk: small files, and a large one",
 }
 # Where another comparison does something else in a group of this name.
 OTHER_HEADINGS = {
@@ -84,6 +87,10 @@ def verdicts(results, workload, subject):
     return [verdict for verdict in all_of_them if verdict.spread is not None]
 
 
+def peers(results):
+    return results.comparison.peers
+
+
 def workload_row(results, workload, subject):
     figure = results.figure(workload, subject)
     is_missing = (workload, subject) in results.not_supported
@@ -93,7 +100,7 @@ def workload_row(results, workload, subject):
         "not supported" if is_missing else spread_text(figure),
         workload.unit if figure else "",
         speed_text(results.speed(workload, subject, results.comparison.reference)),
-        speed_text(results.speed(workload, subject, results.comparison.peer)) if subject.is_ours else "",
+        *(speed_text(results.speed(workload, subject, peer)) if subject.is_ours else "" for peer in peers(results)),
         ", ".join(map(str, verdicts(results, workload, subject))),
         requests_text(results.requests(workload, subject), workload.per),
     ]
@@ -101,8 +108,8 @@ def workload_row(results, workload, subject):
 
 def group_table(results, group):
     workloads = [workload for workload in results.workloads if workload.group == group]
-    to_reference, to_peer = f"speed to {results.comparison.reference}", f"speed to {results.comparison.peer}"
-    head = ["what", "of", "median (least..most)", "", to_reference, to_peer, "goals", "requests"]
+    speeds = [f"speed to {name}" for name in (results.comparison.reference, *peers(results))]
+    head = ["what", "of", "median (least..most)", "", *speeds, "goals", "requests"]
     rows = [
         workload_row(results, workload, subject)
         for workload in workloads
@@ -132,7 +139,12 @@ def goals_lines(results):
 
 def heading(comparison, group, settings):
     text = OTHER_HEADINGS.get((comparison.name, group), HEADINGS[group])
-    return f"## {comparison.name}. {text.format(**settings)}"
+    return f"{comparison.name}. {text.format(**settings)}"
+
+
+def groups_of(results):
+    measured = {workload.group for workload in results.workloads}
+    return [group for group in GROUPS if group in measured]
 
 
 def missing_in(all_results):
@@ -150,10 +162,9 @@ def markdown(all_results, about):
     lines += [f"- failed: {failure}" for results in all_results for failure in results.failures]
     lines.append("")
     for results in all_results:
-        for group in GROUPS:
-            if any(workload.group == group for workload in results.workloads):
-                head = heading(results.comparison, group, about["settings"])
-                lines += [head, "", group_table(results, group), ""]
+        for group in groups_of(results):
+            head = "## " + heading(results.comparison, group, about["settings"])
+            lines += [head, "", group_table(results, group), ""]
     goals = [line for results in all_results for line in goals_lines(results)]
     if goals:
         lines += ["## Goals", "", *goals]
@@ -182,12 +193,14 @@ def as_dict(all_results, about):
 
 def figure_dict(results, workload, subject):
     comparison = results.comparison
-    speeds = {name: results.speed(workload, subject, name) for name in (comparison.reference, comparison.peer)}
+    speeds = {name: results.speed(workload, subject, name) for name in (comparison.reference, *comparison.peers)}
     return {
         "fs": comparison.name,
         "group": workload.group,
         "workload": workload.name,
         "subject": subject.name,
+        "is_ours": subject.is_ours,
+        "reference": comparison.reference,
         "unit": workload.unit,
         "is_rate": workload.is_rate,
         **results.figure(workload, subject).as_dict(),

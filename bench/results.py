@@ -5,6 +5,7 @@ the greatest.  A ratio is taken in each round, with the figure of the same round
 speeds: 2 is twice as fast, in whatever unit.
 """
 
+import re
 import statistics
 
 
@@ -44,7 +45,7 @@ class Failure:
         self.subject = subject.name
         self.what = what
         self.text = text
-        self.is_known = what in subject.known_failures
+        self.is_known = any(re.fullmatch(pattern, what) for pattern in subject.known_failures)
 
     def key(self):
         return self.subject, self.what, self.text
@@ -62,6 +63,7 @@ class Results:
         self.subjects = []
         self.failures = []
         self.not_measured = {}  # why, by what
+        self.commands = {}  # how a subject was started, by its name
         self.not_supported = set()
         self._figures = {}
         self._requests = {}

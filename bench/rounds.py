@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from commands import NotSupported
+from commands import NotMeasured, NotSupported
 from results import Failure, Results
 from subjects import Failed
 
@@ -47,9 +47,25 @@ class Bench:
         self.work = work
         self.ops = os.path.join(settings.llfuse_build, "bench", "ops")
         self.results = Results(comparison)
+        self.seconds = {}  # by group
+
+    def entries(self, subject):
+        """How many files a directory holds: a slow one would take minutes to get so many."""
+        most = self.settings.slow_entries if subject.is_slow else self.settings.entries
+        return min(self.settings.entries, most)
+
+    def file_mib(self, subject):
+        most = self.settings.slow_file_mib if subject.has_small_file else self.settings.file_mib
+        return min(self.settings.file_mib, most)
 
     def say(self, text):
         print(f"bench: {elapsed_s():4.0f} s: {self.results.comparison.name}: {text}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def timed(self, group):
+        begun = elapsed_s()
+        yield
+        self.seconds[group] = elapsed_s() - begun
 
     def fail(self, what, subject, error):
         text = str(error).strip().replace("\n", " ")
@@ -66,6 +82,7 @@ class Bench:
                 directory = tempfile.mkdtemp(prefix="mnt-", dir=self.work)
                 try:
                     places.append(Place(subject.mount(directory, on_disk)))
+                    self.note_command(places[-1].mounted)
                 except (Failed, OSError) as error:
                     self.fail("mount", subject, error)
             yield places
@@ -74,6 +91,20 @@ class Bench:
         finally:
             for place in places:
                 place.mounted.abandon()
+
+    def note_command(self, mounted):
+        if mounted.command:
+            self.results.commands[mounted.subject.name] = mounted.command
+
+    @contextlib.contextmanager
+    def mounted_by_itself(self, subject):
+        """Gives a mount that the caller closes; failures are the caller's too."""
+        mounted = subject.mount(tempfile.mkdtemp(prefix="mnt-", dir=self.work))
+        self.note_command(mounted)
+        try:
+            yield mounted
+        finally:
+            mounted.abandon()
 
     def _close(self, place):
         try:
@@ -129,6 +160,9 @@ def take_step(bench, step, number, place):
             figure, requests = step.measure(place)
         except NotSupported:
             bench.results.add_not_supported(step.workload, place.subject)
+            return
+        except NotMeasured as why:
+            bench.results.not_measured[f"{place.subject.name}, {step.workload.group}, in part"] = str(why)
             return
         bench.results.add(step.workload, place.subject, number, figure, requests)
 

@@ -4,8 +4,13 @@
 import os
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GROUPS = ("metadata", "data", "tools", "scale", "memory", "database")
-FILE_SYSTEMS = ("tmpfs", "passthroughfs")
+GROUPS = ("metadata", "parallel", "data", "tools", "transport", "startup", "scale", "memory", "database")
+# Of each of our file systems, what there is something to be said about.
+FILE_SYSTEMS = {
+    "lltest": ("transport", "startup"),
+    "tmpfs": ("metadata", "parallel", "data", "tools", "startup", "scale", "memory", "database"),
+    "passthroughfs": ("metadata", "parallel", "data", "tools", "startup", "memory"),
+}
 TRANSPORTS = ("io_uring", "dev_fuse")
 
 
@@ -13,14 +18,29 @@ class Refused(Exception):
     """Its text is the one line that the user sees."""
 
 
-def _some_of(choices, what):
-    def parse(text):
-        names = text.replace(",", " ").split()
-        if not names or not set(names) <= set(choices):
-            raise ValueError(f"the {what} are {', '.join(choices)}")
-        return tuple(name for name in choices if name in names)
+class Only:
+    """The file systems and the groups that were asked for, all of a kind of which none was named."""
 
-    return parse
+    def __init__(self, text):
+        names = text.replace(",", " ").split()
+        known = (*FILE_SYSTEMS, *GROUPS)
+        if not set(names) <= set(known):
+            raise ValueError(f"there are {', '.join(known)}")
+        self.fs = [name for name in FILE_SYSTEMS if name in names] or list(FILE_SYSTEMS)
+        self.groups = [name for name in GROUPS if name in names] or list(GROUPS)
+        if not any(map(self.groups_of, self.fs)):
+            raise ValueError(f"of {', '.join(self.fs)} there are {', '.join(FILE_SYSTEMS[self.fs[0]])}")
+
+    def groups_of(self, name):
+        """Of the file system @name."""
+        return [group for group in self.groups if group in FILE_SYSTEMS[name]]
+
+    def __contains__(self, group):
+        """Whether anything of the @group is measured."""
+        return any(group in self.groups_of(name) for name in self.fs)
+
+    def __str__(self):
+        return ",".join([*self.fs, *self.groups])
 
 
 def _transport(text):
@@ -31,6 +51,12 @@ def _transport(text):
 
 def _path(text):
     return os.path.join(TOP, text)
+
+
+def _yes_or_no(text):
+    if text not in ("yes", "no"):
+        raise ValueError("yes or no")
+    return text == "yes"
 
 
 def _directory(text):
@@ -50,16 +76,20 @@ def _count(least, most):
 
 # Name, how to read it, default as written, meaning.
 TABLE = (
-    ("FS", _some_of(FILE_SYSTEMS, "file systems"), ",".join(FILE_SYSTEMS), "which of ours to compare with others"),
-    ("ONLY", _some_of(GROUPS, "groups"), ",".join(GROUPS), "groups of workloads to run"),
-    ("RUNS", _count(1, 1000), "3", "rounds; each subject takes its turn in each"),
+    ("ONLY", Only, "", f"some of {', '.join(FILE_SYSTEMS)}; {', '.join(GROUPS)}"),
+    ("FULL", _yes_or_no, "no", "all workloads of the groups parallel and data, which takes an hour"),
+    ("RUNS", _count(1, 1000), "5", "rounds; each subject takes its turn in each"),
     ("TRANSPORT", _transport, "io_uring", "how requests reach the file systems in user space"),
     ("ENTRIES", _count(10, 1000000), "10000", "files in the directory that metadata operations work in"),
-    ("OPS", _count(10, 1000000), "3000", "operations timed at once"),
-    ("FILE_MIB", _count(1, 65536), "256", "size of the file that fio reads and writes"),
-    ("TREE_FILES", _count(1, 1000000), "3000", "at least so many files in the source tree"),
+    ("OPS", _count(10, 1000000), "2000", "operations timed at once, or as many as LIMIT_MS allow"),
+    ("LIMIT_MS", _count(1, 100000), "60", "how long operations and fio go on"),
+    ("FILE_MIB", _count(1, 65536), "128", "size of the file that fio reads and writes"),
+    ("TREE_FILES", _count(1, 1000000), "1000", "at least so many files in the source tree"),
     ("FILES", _count(10, 10000000), "1000000", "files of scale and memory, which are about very many"),
+    ("SLOW_ENTRIES", _count(10, 1000000), "500", "as ENTRIES, for peers that take minutes with so many"),
+    ("SLOW_FILE_MIB", _count(1, 65536), "2", "as FILE_MIB, for the same"),
     ("DISK", _directory, "/var/tmp", "directory on a disk, where passthroughfs has its source for the tools"),
+    ("REFERENCE", str, "", "directory of the reference's programs in Python, if not where Debian has them"),
     ("LLFUSE_BUILD", _path, "build-bench", "where the programs are"),
     ("RESULTS", _path, "bench/results", "where latest.json and latest.md go"),
 )
@@ -80,9 +110,9 @@ class Settings:
 
     def as_dict(self):
         values = {name: getattr(self, name.lower()) for name, *_ in TABLE}
-        return {**values, "FS": ",".join(self.fs), "ONLY": ",".join(self.only)}
+        return {**values, "ONLY": str(self.only)}
 
 
 def help_text():
-    lines = [f"  {name:<12} {meaning} ({default})" for name, _, default, meaning in TABLE]
+    lines = [f"  {name:<12} {meaning}{f' ({default})' if default else ''}" for name, _, default, meaning in TABLE]
     return "usage: [NAME=VALUE ...] bench/run\n" + "\n".join(lines)

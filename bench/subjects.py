@@ -31,14 +31,27 @@ Failed = mounts.Failed
 class Subject:
     """
     Its name in the tables, and how to mount it: @mount(directory, on_disk) returns a mounted one, whose
-    files come to lie on a disk if they can and shall.  @known_failures names what does not work and is
-    none of our business, @why_not_large says why very many files are beyond it.
+    files come to lie on a disk if they can and shall.  @known_failures are patterns of what does not work and is
+    none of our business, @why_not_large says why very many files are beyond it.  What @is_slow gets fewer
+    files in a directory, what @has_small_file a file of SLOW_FILE_MIB.
     """
 
-    def __init__(self, name, mount, is_ours=False, passes_data_through=False, known_failures=(), why_not_large=""):
+    def __init__(
+        self,
+        name,
+        mount,
+        is_ours=False,
+        is_slow=False,
+        has_small_file=False,
+        passes_data_through=False,
+        known_failures=(),
+        why_not_large="",
+    ):
         self.name = name
         self.mount = lambda directory, on_disk=False: mount(self, directory, on_disk)
         self.is_ours = is_ours
+        self.is_slow = is_slow
+        self.has_small_file = has_small_file
         self.passes_data_through = passes_data_through
         self.known_failures = known_failures
         self.why_not_large = why_not_large
@@ -47,10 +60,15 @@ class Subject:
 class KernelMount:
     """The kernel's tmpfs: no program, so nothing to ask and nothing to wait for."""
 
+    command = None
+
     def __init__(self, subject, directory):
         self.subject = subject
         self.directory = directory
+        begun = time.perf_counter()
         kernel.mount("bench", directory, "tmpfs", MOUNT_FLAGS, "nr_inodes=0,mode=755")
+        os.stat(directory)
+        self.start_s = time.perf_counter() - begun
 
     def is_usable(self):
         return True
@@ -76,8 +94,21 @@ class KernelMount:
             kernel.umount(self.directory, kernel.MNT_DETACH)
 
 
+class Unmounted:
+    """In the place of a mounted one, where each step mounts by itself."""
+
+    def __init__(self, subject):
+        self.subject = subject
+        self.directory = None
+
+    def is_usable(self):
+        return True
+
+
 class DiskDirectory:
     """A directory of its own in @parent, on a file system that is there and is not ours to mount."""
+
+    command = None
 
     def __init__(self, subject, parent):
         self.subject = subject
@@ -121,20 +152,27 @@ class DaemonMount(mounts.Mount):
             )
         self.subject = subject
         self.directory = directory
-        self._wait_ready(transport)
+        self.start_s = None  # from its start until it has answered
+        self._wait_ready(transport, time.perf_counter())
         self._log = kernel.FileWatch(self.stderr_path)
 
-    def _wait_ready(self, transport):
+    def _wait_ready(self, transport, begun):
         self.wait_mounted()
         try:
             os.stat(self.directory)  # answered only when the transport is settled
         except OSError as error:
             self.abandon()
             raise Failed(f"{self.program} does not answer: {error.strerror}") from error
+        self.start_s = time.perf_counter() - begun
         running = self.transport()
         if running != transport:
             self.abandon()
             raise Failed(f"{self.program} runs over {running}, not over {transport}")
+
+    @property
+    def command(self):
+        """How it was started, but for the directories."""
+        return " ".join([self.program, *self.options])
 
     def transport(self):
         """What really runs: libfuse has a thread of this name for each ring."""
@@ -202,15 +240,20 @@ class DaemonMount(mounts.Mount):
 
 
 class MirrorMount(DaemonMount):
-    """A program that shows a @storage, which was made for it and goes with it."""
+    """A program that shows a @storage, which was made for it and goes with it.  @source is how it is told on the
+    command line, unless it is among the @options."""
 
-    def __init__(self, subject, directory, program, options, transport, storage):
+    def __init__(self, subject, directory, program, options, transport, storage, source=None):
         self.storage = storage
         try:
-            super().__init__(subject, directory, program, options, transport, source=storage.directory)
+            super().__init__(subject, directory, program, options, transport, source)
         except BaseException:
             storage.abandon()
             raise
+
+    @property
+    def command(self):
+        return super().command.replace(self.storage.directory, "SOURCE")
 
     def settle(self):
         super().settle()

@@ -1,68 +1,101 @@
 # SPDX-License-Identifier: MIT
-"""Reading and writing one file with fio: buffered, one job, fixed amounts."""
+"""Reading and writing one file with fio: buffered, and through a mapping; by one job, and by four at once."""
 
+import itertools
 import json
 import os
 
-from commands import Counted, run as run_command
+from commands import Counted, NotMeasured, run as run_command
 from results import Workload
 from rounds import Step, run_rounds
 from subjects import Failed
 
-# Name, fio's name of the pattern, block size in KiB, how much of the file (more than all of it: again), and flags:
-# NEW     the file is made by this
-# COLD    the kernel drops its pages of the file before
-NEW, COLD = 1, 2
-PATTERNS = (
-    ("write 4k", "write", 4, 0.5, NEW),
-    ("write 128k", "write", 128, 1, NEW),
-    ("overwrite 4k, random", "randwrite", 4, 0.5, 0),
-    ("overwrite 128k, random", "randwrite", 128, 4, 0),
-    ("read 4k, cold", "read", 4, 0.5, COLD),
-    ("read 128k, cold", "read", 128, 4, COLD),
-    ("read 4k, random, cold", "randread", 4, 0.5, COLD),
-    ("read 128k, random, cold", "randread", 128, 4, COLD),
-    ("read 4k", "read", 4, 0.5, 0),
-    ("read 128k", "read", 128, 4, 0),
-    ("read 4k, random", "randread", 4, 0.5, 0),
-    ("read 128k, random", "randread", 128, 4, 0),
+# fio's name of each pattern, one after the other and at random.
+PATTERNS = {"overwrite": ("write", "randwrite"), "read": ("read", "randread"), "mixed": ("rw", "randrw")}
+BLOCKS_KIB = (4, 128)
+JOBS = (1, 4)
+# All pairs of what can be chosen occur here: there is no time for each with each, unless all is asked for.
+FEW = (
+    *("write 4k", "write 128k", "read 128k, cold", "overwrite 4k, random", "read 4k, random", "read 128k"),
+    *("mixed 4k, random", "overwrite 4k, random, 4 jobs", "mixed 128k, 4 jobs"),
+    *("read 128k, mmap", "overwrite 4k, random, mmap"),
 )
 
 
+class Row:
+    """@share is how much of the file to do at most, where it is not as much as the time allows."""
+
+    def __init__(self, name, pattern, block_kib, jobs=1, engine="psync", share=None, is_new=False, is_cold=False):
+        self.name = name
+        self.pattern = pattern
+        self.block_kib = block_kib
+        self.jobs = jobs
+        self.engine = engine
+        self.share = share
+        self.is_new = is_new  # the file is made by this
+        self.is_cold = is_cold  # the kernel drops its pages of the file before
+
+    def is_cached(self):
+        """Whether it is pages that the kernel has that are read."""
+        return not self.is_cold and (self.engine == "mmap" or self.pattern not in PATTERNS["overwrite"])
+
+
+def all_rows():
+    for block in BLOCKS_KIB:
+        yield Row(f"write {block}k", "write", block, share=0.5 if block == 4 else 1, is_new=True)
+    for block, random in itertools.product(BLOCKS_KIB, (0, 1)):
+        name = f"read {block}k{', random' if random else ''}, cold"
+        yield Row(name, PATTERNS["read"][random], block, share=1, is_cold=True)
+    # What is mapped comes last: who cannot do that may be of no use afterwards.
+    for engine, jobs, block, kind, random in itertools.product(("psync", "mmap"), JOBS, BLOCKS_KIB, PATTERNS, (0, 1)):
+        name = f"{kind} {block}k{', random' if random else ''}{', mmap' if engine == 'mmap' else ''}"
+        yield Row(name + (f", {jobs} jobs" if jobs > 1 else ""), PATTERNS[kind][random], block, jobs, engine)
+
+
 def run(bench):
-    run_rounds(bench, "data", [make_step(bench, *row) for row in PATTERNS], lambda place: place.new_directory())
+    steps = [make_step(bench, row) for row in all_rows() if bench.settings.full or row.name in FEW]
+    run_rounds(bench, "data", steps, lambda place: place.new_directory())
 
 
-def make_step(bench, name, pattern, block_kib, share, flags):
+def make_step(bench, row):
     def measure_one(place):
+        if row.is_cached() and place.subject.has_small_file:
+            raise NotMeasured("what the kernel caches of so small a file says nothing")
         path = os.path.join(place.directory, "data")
-        if flags & NEW and os.path.exists(path):
+        if row.is_new and os.path.exists(path):
             os.unlink(path)
         with Counted(place.mounted) as counted:
-            done = run_command(fio(bench.settings, path, pattern, block_kib, share, flags), bench.work)
-        side = told_by_fio(done.output)["write" if "write" in pattern else "read"]
-        return side["bw_bytes"] / 1e6, counted.per(side["total_ios"])
+            done = run_command(fio(bench, place.subject, path, row), bench.work)
+        told = told_by_fio(done.output)
+        sides = [told[side] for side in ("read", "write")]
+        return sum(side["bw_bytes"] for side in sides) / 1e6, counted.per(sum(side["total_ios"] for side in sides))
 
-    return Step(Workload("data", name, "MB/s", is_rate=True, per="call"), measure_one)
+    return Step(Workload("data", row.name, "MB/s", is_rate=True, per="call"), measure_one)
 
 
-def fio(settings, path, pattern, block_kib, share, flags):
+def fio(bench, subject, path, row):
+    file_mib = bench.file_mib(subject)
     return [
         "fio",
         "--name=bench",
         f"--filename={path}",
-        "--ioengine=psync",
-        f"--rw={pattern}",
-        f"--bs={block_kib}k",
-        f"--size={settings.file_mib}M",
-        f"--io_size={int(settings.file_mib * 1024 * min(share, 1))}k",
-        f"--loops={max(int(share), 1)}",
-        f"--invalidate={1 if flags & COLD else 0}",
+        f"--ioengine={row.engine}",
+        f"--rw={row.pattern}",
+        f"--bs={row.block_kib}k",
+        f"--numjobs={row.jobs}",
+        "--group_reporting",
+        f"--size={file_mib}M",
+        f"--runtime={bench.settings.limit_ms}ms",
+        f"--io_size={int(file_mib * 1024 * row.share)}k" if row.share else "--time_based",
+        f"--invalidate={1 if row.is_cold else 0}",
         # What a file system collects counts when it has arrived.
         "--end_fsync=1",
         "--fallocate=none",
         "--randseed=1",
         "--thread",
+        # It saves time, in each call and as fio starts.
+        "--gtod_reduce=1",
+        "--clocksource=clock_gettime",
         "--output-format=json",
     ]
 

@@ -23,7 +23,7 @@ from groups.data import told_by_fio
 from harness import kernel
 from results import Workload
 from rounds import Place, Step, take_step
-from subjects import MOUNT_FLAGS, DaemonMount
+from subjects import MOUNT_FLAGS, DaemonMount, Unmounted
 
 SMALL_BYTES = 100
 PER_DIRECTORY = 1000
@@ -37,7 +37,10 @@ COMMIT_SMALL = workload("commit of small files, the time of the shell's")
 COMMIT_LARGE = workload("commit of new data, the time of the shell's")
 SAVE = workload("save, the time of tar's")
 LOAD = workload("load, the time of untar's")
-WRITE = {size: workload(f"write {size}, the speed without a database") for size in ("4k", "128k")}
+WRITE = {
+    size: Workload("database", f"write {size}, the speed without a database", "times", is_rate=True, has_speed=False)
+    for size in ("4k", "128k")
+}
 STOPPED = Workload("database", "nobody can change anything while a copy is taken", "ms", has_speed=False)
 
 
@@ -88,7 +91,7 @@ def pack(bench, disk):
     """An archive of as many small files as one commit is to have."""
     path = os.path.join(disk, "small.tar")
     with tarfile.open(path, "w") as tar:
-        for number in range(bench.settings.files // 10):
+        for number in range(bench.settings.files // (10 if bench.settings.full else 100)):
             info = tarfile.TarInfo(f"d{number // PER_DIRECTORY}/f{number}")
             info.size = SMALL_BYTES
             tar.addfile(info, io.BytesIO(b"%10d" % number * (SMALL_BYTES // 10)))
@@ -104,23 +107,12 @@ def measure_one(bench, subject, number, disk, packed):
     ):
         with tempfile.TemporaryDirectory(dir=disk) as work:
             kept = Kept(bench, subject, work, *(["-o", options[0]] if options else []))
-            place = Place(Anything(subject))
+            place = Place(Unmounted(subject))
             figures = {}
             if not bench.attempt("database", place, lambda _place: figures.update(measure(bench, kept, packed))):
                 continue
             for one in workloads:
                 take_step(bench, Step(one, lambda _place: (figures[one], None)), number, place)
-
-
-class Anything:
-    """What a place is of, where each step mounts by itself."""
-
-    def __init__(self, subject):
-        self.subject = subject
-        self.directory = None
-
-    def is_usable(self):
-        return True
 
 
 @contextlib.contextmanager
@@ -188,7 +180,7 @@ def load_seconds(kept, copy):
 
 
 def fio(bench, path, block, *options):
-    megabytes = 4 * bench.settings.file_mib
+    megabytes = (8 if bench.settings.full else 1) * bench.settings.file_mib
     command = ["fio", "--name=bench", f"--filename={path}", "--ioengine=psync", "--rw=write", f"--bs={block}"]
     command += [f"--size={megabytes}M", "--fallocate=none", "--thread", "--output-format=json", *options]
     return told_by_fio(run_command(command, bench.work).output)["write"]["bw_bytes"]
@@ -208,5 +200,5 @@ def measure_writes(bench, kept, _packed):
         with kept.mounted(option) as mount:
             path = os.path.join(mount.directory, "data")
             for block in WRITE:
-                rates[name, block] = fio(bench, path, block, "--loops=4")
+                rates[name, block] = fio(bench, path, block, f"--loops={4 if bench.settings.full else 1}")
     return {one: rates["with", block] / rates["without", block] for block, one in WRITE.items()}

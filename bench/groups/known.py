@@ -40,7 +40,7 @@ def in_source(place, directory):
 def behind(bench, place, operation, directory, files):
     """In the source, where there is one behind the mount, as that is fast and teaches the program nothing."""
     where = in_source(place, directory) if hasattr(place.mounted, "storage") else directory
-    measure(bench.ops, place.mounted, operation, where, files, 1)
+    measure(bench, place.mounted, operation, [where], files)
 
 
 def learn_all(bench, place):
@@ -66,7 +66,7 @@ def learn(bench, place, files):
     """A directory of so many, and `ls -l` of it."""
     directory = place.new_directory()
     behind(bench, place, "fill-nodes", directory, files)
-    measure(bench.ops, place.mounted, "list", directory, files, 1)
+    measure(bench, place.mounted, "list", [directory], files)
 
 
 def list_large(bench, place):
@@ -76,7 +76,7 @@ def list_large(bench, place):
 
     def first_entries(place):
         microseconds, requests = measure(
-            bench.ops, place.mounted, "first", directory, settings.files, 1, is_cold=True
+            bench, place.mounted, "first", [directory], settings.files, is_cold=True
         )
         return microseconds / 1000, requests
 

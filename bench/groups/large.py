@@ -51,7 +51,7 @@ def work_on(bench, place, steps, with_memory):
 
 
 def change(bench, place, operation, directory, files):
-    measure(bench.ops, place.mounted, operation, directory, files, 1)
+    measure(bench, place.mounted, operation, [directory], files)
     place.mounted.settle()
 
 
@@ -74,8 +74,9 @@ def steps_of(bench, operation, is_cold):
     def among(where, entries):
         def measure_one(place):
             directory = getattr(place, where)
+            count = min(settings.ops, entries)
             seen[where], requests = measure(
-                bench.ops, place.mounted, operation, directory, entries, min(settings.ops, entries), is_cold=is_cold
+                bench, place.mounted, operation, [directory], entries, count, is_cold=is_cold
             )
             return seen[where], requests
 

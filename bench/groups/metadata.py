@@ -9,19 +9,20 @@ from rounds import Step, run_rounds
 OPERATIONS = (
     ("mkdir", "mkdir", False),
     ("create", "create", False),
-    ("mknod", "mknod", False),
+    ("create+write+close", "write", False),
     ("rename", "rename", False),
     ("link", "link", False),
     ("symlink", "symlink", False),
     ("unlink", "unlink", False),
     ("rmdir", "rmdir", False),
     ("chmod", "chmod", False),
+    ("stat, cold", "lookup", True),
     ("stat", "stat", False),
     ("missing name", "missing", False),
     ("ls -l, cold", "list", True),
     ("ls -l, again", "list-again", False),
+    ("open+read+close, cold", "read", True),
     ("open+read+close", "read", False),
-    ("create+write+close", "write", False),
 )
 
 
@@ -31,7 +32,7 @@ def run(bench):
 
 
 def fill(bench, place):
-    measure(bench.ops, place.mounted, "fill", place.new_directory(), bench.settings.entries, 1)
+    measure(bench, place.mounted, "fill", [place.new_directory()], bench.entries(place.subject))
 
 
 def make_step(bench, name, operation, is_cold):
@@ -39,7 +40,14 @@ def make_step(bench, name, operation, is_cold):
 
     def measure_one(place):
         return measure(
-            bench.ops, place.mounted, operation, place.directory, settings.entries, settings.ops, is_cold=is_cold
+            bench,
+            place.mounted,
+            operation,
+            [place.directory],
+            bench.entries(place.subject),
+            settings.ops,
+            settings.limit_ms,
+            is_cold,
         )
 
     return Step(Workload("metadata", name, "µs"), measure_one)

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import tarfile
+import tempfile
 
 from commands import Counted, run as run_command
 from results import Workload
@@ -17,10 +18,11 @@ from subjects import Failed
 OWN_FOLDERS = ("bench", "docs", "examples", "include", "man", "scripts", "src", "tests")
 # What is compiled needs no other headers than the project's and the C library's: others are not installed everywhere.
 COMPILED_FOLDERS = ("examples", "src/common", "src/lltest", "src/passthroughfs", "src/tmpfs")
-COMPILED_FILES = 40
+COMPILED_FILES = 16
 LIBRARY_HEADER = re.compile(r"^#include <(fuse|liburing|seccomp|sqlite3|sys/capability)", re.MULTILINE)
-STATUS_RUNS = 5
-FIND_RUNS = 5
+STATUS_RUNS = 3
+FIND_RUNS = 3
+INSERTS = 50
 # It looks at each file, and says nothing.
 FIND = ["find", ".", "-size", "+1000000000k"]
 GIT = ["git", "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "init.defaultBranch=main"]
@@ -37,6 +39,7 @@ class Tree:
 
     def __init__(self, path, least_files):
         self.path = path
+        self.repository = None
         self.compiled = 0
         self.files = 0
         members = list(own_files()) + list(libfuse_files())
@@ -47,6 +50,15 @@ class Tree:
                     archive.add(source, f"copy{copy}/{name}", recursive=False, filter=owned_by_nobody)
             self._add_makefile(archive, [name for path, name in members if is_compiled(path, name)])
             self.files = len(archive.getmembers())
+
+    def make_repository(self, bench):
+        """The same tree, to be cloned, where none of the subjects is."""
+        tree = tempfile.mkdtemp(prefix="repository-", dir=bench.work)
+        run_command(["tar", "-xf", self.path], bench.work, cwd=tree)
+        # In one pack, so that nobody's clone waits for it to be made.
+        for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"], ["repack", "-a", "-d", "-q"]):
+            run_command([*GIT, *arguments], bench.work, cwd=tree)
+        self.repository = "file://" + tree
 
     def _add_makefile(self, archive, names):
         objects = [f"copy0/{name[:-2]}.o" for name in names[:COMPILED_FILES]]
@@ -100,14 +112,24 @@ def files_below(path, name, skipped):
 def run(bench):
     tree = Tree(os.path.join(bench.work, "tree.tar"), bench.settings.tree_files)
     steps = [
-        Step(Workload("tools", "untar", "ms", per="file"), lambda place: untar(bench, tree, place)),
-        Step(Workload("tools", "make", "ms", per="compiled file"), lambda place: make(bench, tree, place)),
-        Step(Workload("tools", "find, cold", "ms", per="file"), lambda place: find_cold(bench, tree, place)),
-        Step(Workload("tools", "find", "ms", per="file"), lambda place: find(bench, tree, place)),
-        Step(Workload("tools", "git status", "ms", per="file"), lambda place: git_status(bench, tree, place)),
-        Step(Workload("tools", "rm -rf", "ms", per="file"), lambda place: remove(bench, tree, place)),
+        make_step(bench, tree, *row)
+        for row in (
+            ("untar", untar, "file"),
+            ("make", make, "compiled file"),
+            ("find, cold", find_cold, "file"),
+            ("find", find, "file"),
+            ("git clone", git_clone, "file"),
+            ("git status", git_status, "file"),
+            ("sqlite inserts", sqlite_inserts, "transaction"),
+            ("rm -rf", remove, "file"),
+        )
     ]
+    tree.make_repository(bench)
     run_rounds(bench, "tools", steps, lambda place: place.new_directory(), on_disk=True)
+
+
+def make_step(bench, tree, name, measure_one, per):
+    return Step(Workload("tools", name, "ms", per=per), lambda place: measure_one(bench, tree, place))
 
 
 def timed(bench, place, command, units):
@@ -140,19 +162,34 @@ def find(bench, tree, place):
     return done.seconds * 1000 / FIND_RUNS, requests
 
 
+def git_clone(bench, tree, place):
+    done, requests = timed(bench, place, [*GIT, "clone", "-q", tree.repository, "clone"], tree.files)
+    return done.seconds * 1000, requests
+
+
 def git_status(bench, tree, place):
-    """Several at once, as one is short; after one that brings the index up to date."""
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"], ["status"]):
-        run_command([*GIT, *arguments], bench.work, cwd=place.directory)
-    script = "; ".join(["git status --porcelain"] * STATUS_RUNS)
+    """Of the clone; several at once, as one is short; after one that brings the index up to date."""
+    in_clone = ["git", "-C", "clone", "status", "--porcelain"]
+    run_command(in_clone, bench.work, cwd=place.directory)
+    script = "; ".join([shlex.join(in_clone)] * STATUS_RUNS)
     done, requests = timed(bench, place, ["sh", "-c", script], tree.files * STATUS_RUNS)
     if done.output:
         raise Failed(f"git status: {done.output.splitlines()[0]}, but nothing has changed")
     return done.seconds * 1000 / STATUS_RUNS, requests
 
 
+def sqlite_inserts(bench, _tree, place):
+    """A transaction for each row: the journal and the database are forced out for each."""
+    script = os.path.join(bench.work, "inserts.sql")
+    with open(script, "w", encoding="utf-8") as file:
+        file.write("PRAGMA synchronous=FULL;\nCREATE TABLE t (id INTEGER PRIMARY KEY, text TEXT);\n")
+        file.writelines(f"INSERT INTO t (text) VALUES ('row {i}');\n" for i in range(INSERTS))
+    done, requests = timed(bench, place, ["sqlite3", "-bail", "rows.db", f".read {script}"], INSERTS)
+    return done.seconds * 1000, requests
+
+
 def remove(bench, tree, place):
-    # What git made is not the same everywhere, if only because git failed.
-    run_command(["rm", "-rf", ".git"], bench.work, cwd=place.directory)
+    # What others made is not the same everywhere, if only because they failed.
+    run_command(["rm", "-rf", "clone", "rows.db", "rows.db-journal"], bench.work, cwd=place.directory)
     done, requests = timed(bench, place, ["rm", "-rf", place.directory], tree.files)
     return done.seconds * 1000, requests

@@ -11,13 +11,13 @@ import pytest
 from conftest import TOP, children, needs_root
 from harness import kernel, mounts
 
-TINY = {"RUNS": "1", "ENTRIES": "20", "OPS": "10", "FILES": "50"}
+TINY = {"RUNS": "1", "ENTRIES": "20", "OPS": "10", "FILES": "50", "LIMIT_MS": "5", "REFERENCE": "/no/such/place"}
 
 
 NONSENSE = [
-    {"FS": "ext4"},
-    {"ONLY": "speed"},
-    {"ONLY": ","},
+    {"ONLY": "ext4"},
+    {"ONLY": "tmpfs,transport"},
+    {"FULL": "perhaps"},
     {"RUNS": "0"},
     {"TRANSPORT": "post"},
     {"OPS": "many"},
@@ -75,19 +75,20 @@ def test_nonsense_is_refused_in_one_line(place, environment):
     assert "=".join(*environment.items()) in err
 
 
-# What it is compared with, and what is said about its memory.
+# What is measured of it, on what, one workload of that, and a request that each operation of it makes.
 SMALLEST = {
-    "tmpfs": ("kernel", "left of it after removal"),
-    "passthroughfs": ("source", "descriptors for all of them"),
+    "lltest": ("transport,startup", "kernel", "getattr", "start"),
+    "tmpfs": ("metadata,parallel,memory", "kernel", "create", "left of it after removal"),
+    "passthroughfs": ("metadata,startup,memory", "source", "create", "descriptors for all of them"),
 }
 
 
 @needs_root
 @pytest.mark.parametrize("program", SMALLEST)
 def test_the_smallest_run(place, measured, program):
-    reference, about_memory = SMALLEST[program]
+    groups, reference, name, other = SMALLEST[program]
     before = set(children())
-    bench = start_bench(place, FS=program, ONLY="metadata,memory", TRANSPORT="dev_fuse", **TINY)
+    bench = start_bench(place, ONLY=f"{program},{groups}", TRANSPORT="dev_fuse", **TINY)
     out, err = bench.communicate(timeout=60)
     assert bench.returncode == 0, err
     assert_nothing_behind(place, before)
@@ -96,18 +97,20 @@ def test_the_smallest_run(place, measured, program):
     with open(os.path.join(place, "results", "latest.md"), encoding="utf-8") as file:
         assert file.read() == out
     assert {figure["fs"] for figure in saved["figures"]} == {program}
-    creates = [f for f in saved["figures"] if f["workload"] == "create"]
-    assert reference in {f["subject"] for f in creates}
-    ours = [f for f in creates if f["subject"].startswith(program)]
-    assert ours and all(f["requests"]["create"] == 1 and reference in f["speed_to"] for f in ours)
-    assert about_memory in {f["workload"] for f in saved["figures"] if f["group"] == "memory"}
+    assert {figure["group"] for figure in saved["figures"]} == set(groups.split(","))
+    assert other in {figure["workload"] for figure in saved["figures"]}
+    assert f"{program}.py" in saved["missing"]
+    found = [figure for figure in saved["figures"] if figure["workload"] == name]
+    assert reference in {figure["subject"] for figure in found}
+    ours = [figure for figure in found if figure["is_ours"]]
+    assert ours and all(figure["requests"][name] == 1 and reference in figure["speed_to"] for figure in ours)
 
 
 @needs_root
-@pytest.mark.parametrize("program", SMALLEST)
+@pytest.mark.parametrize("program", ["tmpfs", "passthroughfs"])
 def test_a_signal_leaves_nothing_behind(place, measured, program):
     before = set(children())
-    bench = start_bench(place, FS=program, ONLY="metadata", TRANSPORT="dev_fuse", **{**TINY, "RUNS": "1000"})
+    bench = start_bench(place, ONLY=f"{program},metadata", TRANSPORT="dev_fuse", **{**TINY, "RUNS": "1000"})
     # Once the first round is under way.
     while "round 2" not in bench.stderr.readline():
         assert bench.poll() is None
