@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The results as people read them (Markdown) and as programs do (JSON)."""
+"""The results as people read them (Markdown) and as programs do (JSON); charts.py draws them."""
 
 import json
 import os
+import shutil
 
+from charts import GNUPLOT, chart_of
 from goals import goals_for
 from settings import GROUPS
 
@@ -147,9 +149,18 @@ def groups_of(results):
     return [group for group in GROUPS if group in measured]
 
 
+def charts_of(all_results, settings):
+    found = [
+        chart_of(results, group, heading(results.comparison, group, settings))
+        for results in all_results
+        for group in groups_of(results)
+    ]
+    return [chart for chart in found if chart]
+
+
 def missing_in(all_results):
     """Why, by what."""
-    missing = {}
+    missing = {} if shutil.which(GNUPLOT) else {"charts": f"{GNUPLOT} is not installed; scripts/setup bench does it"}
     for results in all_results:
         missing |= {**results.comparison.missing, **results.not_measured}
     return missing
@@ -213,10 +224,14 @@ def figure_dict(results, workload, subject):
     }
 
 
-def save(directory, text, data):
-    """Whole files or the old ones."""
+def save(directory, text, data, drawn):
+    """Whole files or the old ones; no chart of another run stays beside them."""
     os.makedirs(directory, exist_ok=True)
-    for name, content in (("latest.md", text + "\n"), ("latest.json", json.dumps(data, indent=1) + "\n")):
+    for name in os.listdir(directory):
+        if name.endswith(".svg") and name not in drawn:
+            os.unlink(os.path.join(directory, name))
+    files = {"latest.md": text + "\n", "latest.json": json.dumps(data, indent=1) + "\n", **drawn}
+    for name, content in files.items():
         path = os.path.join(directory, name)
         with open(path + ".new", "w", encoding="utf-8") as file:
             file.write(content)

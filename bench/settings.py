@@ -91,7 +91,7 @@ TABLE = (
     ("DISK", _directory, "/var/tmp", "directory on a disk, where passthroughfs has its source for the tools"),
     ("REFERENCE", str, "", "directory of the reference's programs in Python, if not where Debian has them"),
     ("LLFUSE_BUILD", _path, "build-bench", "where the programs are"),
-    ("RESULTS", _path, "bench/results", "where latest.json and latest.md go"),
+    ("RESULTS", _path, "bench/results", "where latest.json, latest.md and the charts go"),
 )
 
 
