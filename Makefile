@@ -18,7 +18,7 @@ help:
 	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
 	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
 	@echo 'make bench          our file systems against the kernel and others that do the same (as root, up to 15 minutes);'
-	@echo '                    ONLY=tmpfs,metadata a part; bench/README.md has the rest'
+	@echo '                    ONLY=tmpfs,metadata a part, BASELINE=FILE against a saved result; bench/README.md has the rest'
 	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make clean          remove what was built'
 	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
@@ -54,6 +54,7 @@ bench: export ONLY := $(ONLY)
 bench: export RUNS := $(RUNS)
 bench: export TRANSPORT := $(TRANSPORT)
 bench: export FULL := $(FULL)
+bench: export BASELINE := $(BASELINE)
 bench: export REFERENCE := $(REFERENCE)
 bench: export LLFUSE_BUILD := $(BENCH_BUILD)
 bench: $(BENCH_BUILD)/build.ninja | setup-bench

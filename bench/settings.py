@@ -53,6 +53,12 @@ def _path(text):
     return os.path.join(TOP, text)
 
 
+def _file_or_none(text):
+    if text and not os.path.isfile(text):
+        raise ValueError("no such file")
+    return text
+
+
 def _yes_or_no(text):
     if text not in ("yes", "no"):
         raise ValueError("yes or no")
@@ -90,6 +96,7 @@ TABLE = (
     ("SLOW_FILE_MIB", _count(1, 65536), "2", "as FILE_MIB, for the same"),
     ("DISK", _directory, "/var/tmp", "directory on a disk, where passthroughfs has its source for the tools"),
     ("REFERENCE", str, "", "directory of the reference's programs in Python, if not where Debian has them"),
+    ("BASELINE", _file_or_none, "", "a saved latest.json: exit status 1 if something of ours got slower"),
     ("LLFUSE_BUILD", _path, "build-bench", "where the programs are"),
     ("RESULTS", _path, "bench/results", "where latest.json, latest.md and the charts go"),
 )

@@ -18,6 +18,7 @@ NONSENSE = [
     {"ONLY": "ext4"},
     {"ONLY": "tmpfs,transport"},
     {"FULL": "perhaps"},
+    {"BASELINE": "/no/such/file"},
     {"RUNS": "0"},
     {"TRANSPORT": "post"},
     {"OPS": "many"},
