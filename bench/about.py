@@ -48,7 +48,10 @@ def version(tool):
 def subjects(results):
     """How each was started."""
     comparison = results.comparison
-    told = [f"{s.name} (`{results.commands[s.name]}`)" if s.name in results.commands else s.name for s in comparison.subjects]
+    told = []
+    for subject in comparison.subjects:
+        command = results.commands.get(subject.name)
+        told.append(f"{subject.name} (`{command}`)" if command else subject.name)
     return "; ".join(told + ([comparison.remark] if comparison.remark else []))
 
 

@@ -5,6 +5,7 @@ measure of the reference, and reaches from that (1) to the median; where nothing
 A thin line is the range.
 """
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -68,9 +69,12 @@ def chart_of(results, group, title):
 
 
 def colours(chart):
-    ours, peers = iter(OURS * 9), iter(PEERS * 9)
-    found = {subject.name: next(ours if subject.is_ours else peers) for subject in chart.subjects() if subject.name != chart.limit}
-    return {chart.limit: REFERENCE, **found}
+    ours, peers = itertools.cycle(OURS), itertools.cycle(PEERS)
+    found = {chart.limit: REFERENCE}
+    for subject in chart.subjects():
+        if subject.name not in found:
+            found[subject.name] = next(ours if subject.is_ours else peers)
+    return found
 
 
 def quoted(text):

@@ -106,8 +106,9 @@ def text_of(file):
 
 class Ops:
     """
-    One process of the C driver, see ops.c: prepared when this returns, then go(), result(), and
-    finish(), which takes away what was made.  A `with` statement ends it in any case.
+    One process of the C driver, see ops.c: wait_ready(), go(), result(), then tidy(), which has it take away what it
+    made, and wait_end().  Of several each step is done by all before the next one.  A `with` statement ends it in any
+    case.
     """
 
     def __init__(self, program, operation, directory, entries, count, limit_ms=None):
@@ -116,11 +117,9 @@ class Ops:
         command = [program, operation, directory, str(entries), str(count), *limit]
         pipe = subprocess.PIPE
         self._process = start(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
-        try:
-            self._expect_line()
-        except BaseException:
-            self.end()
-            raise
+
+    def wait_ready(self):
+        self._expect_line()
 
     def _expect_line(self):
         if not select.select([self._process.stdout], [], [], TIMEOUT_S)[0]:
@@ -150,8 +149,10 @@ class Ops:
         ns, count, start, end = self._expect_line().split()
         return float(ns), int(count), int(start), int(end)
 
-    def finish(self):
+    def tidy(self):
         self._say_line()
+
+    def wait_end(self):
         if wait(self._process, TIMEOUT_S) != 0:
             self._complain()
 
@@ -201,6 +202,8 @@ def measure(bench, mounted, operation, directories, entries, count=1, limit_ms=N
             stack.enter_context(Ops(bench.ops, operation, directory, entries, count, limit_ms))
             for directory in directories
         ]
+        for process in processes:
+            process.wait_ready()
         if is_cold:
             mounted.drop_names()
         with Counted(mounted) as counted:
@@ -208,7 +211,9 @@ def measure(bench, mounted, operation, directories, entries, count=1, limit_ms=N
                 process.go()
             told = [process.result() for process in processes]
         for process in processes:
-            process.finish()
+            process.tidy()
+        for process in processes:
+            process.wait_end()
     total = sum(count for _, count, _, _ in told)
     took_ns = max(end for *_, end in told) - min(start for *_, start, _ in told)
     return took_ns / total / 1000, counted.per(total)

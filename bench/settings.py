@@ -9,7 +9,7 @@ GROUPS = ("metadata", "parallel", "data", "tools", "transport", "startup", "scal
 FILE_SYSTEMS = {
     "lltest": ("transport", "startup"),
     "tmpfs": ("metadata", "parallel", "data", "tools", "startup", "scale", "memory", "database"),
-    "passthroughfs": ("metadata", "parallel", "data", "tools", "startup", "memory"),
+    "passthroughfs": ("metadata", "parallel", "data", "tools", "startup", "scale", "memory"),
 }
 TRANSPORTS = ("io_uring", "dev_fuse")
 
@@ -90,7 +90,7 @@ TABLE = (
     ("OPS", _count(10, 1000000), "2000", "operations timed at once, or as many as LIMIT_MS allow"),
     ("LIMIT_MS", _count(1, 100000), "60", "how long operations and fio go on"),
     ("FILE_MIB", _count(1, 65536), "128", "size of the file that fio reads and writes"),
-    ("TREE_FILES", _count(1, 1000000), "1000", "at least so many files in the source tree"),
+    ("TREE_FILES", _count(1, 1000000), "700", "at least so many files in the source tree"),
     ("FILES", _count(10, 10000000), "1000000", "files of scale and memory, which are about very many"),
     ("SLOW_ENTRIES", _count(10, 1000000), "500", "as ENTRIES, for peers that take minutes with so many"),
     ("SLOW_FILE_MIB", _count(1, 65536), "2", "as FILE_MIB, for the same"),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """
-Very many files that a mirror did not make and only knows: what each takes of the program, how many
+Very many files that a mirror did not make and only knows.  memory asks what each takes of the program, how many
 descriptors it holds for all, what stays when they are forgotten; and how soon the listing of a directory
-of so many begins.  The files are made in the source, behind the program's back.
+of so many begins.  scale asks what an operation costs in that directory, as large.py does.  The files are made in the
+source, behind the program's back.
 
 The subjects come one after the other, for so many files of all of them need not fit into memory.
 """
@@ -10,6 +11,7 @@ The subjects come one after the other, for so many files of all of them need not
 import os
 
 from commands import measure
+from groups.large import scale_steps
 from results import Workload
 from rounds import Step, take_step
 
@@ -19,7 +21,7 @@ LEFT = Workload("memory", "left of each when forgotten", "bytes", has_speed=Fals
 FIRST = Workload("memory", "first entries of a directory", "ms", has_speed=False, per="listing")
 
 
-def run(bench):
+def run(bench, with_scale, with_memory):
     for subject in bench.subjects:
         if subject.why_not_large:
             bench.results.not_measured[f"{subject.name}, {bench.settings.files} files"] = subject.why_not_large
@@ -27,8 +29,9 @@ def run(bench):
         with bench.mounted([subject]) as places:
             for place in places:
                 bench.say(f"{subject.name}: {bench.settings.files} files")
-                bench.attempt("memory, known files", place, lambda place: learn_all(bench, place))
-                bench.attempt("memory, listing", place, lambda place: list_large(bench, place))
+                if with_memory:
+                    bench.attempt("memory, known files", place, lambda place: learn_all(bench, place))
+                bench.attempt("large directory", place, lambda place: work_on(bench, place, with_scale, with_memory))
 
 
 def in_source(place, directory):
@@ -69,16 +72,19 @@ def learn(bench, place, files):
     measure(bench, place.mounted, "list", [directory], files)
 
 
-def list_large(bench, place):
+def work_on(bench, place, with_scale, with_memory):
     settings = bench.settings
-    directory = place.new_directory()
-    behind(bench, place, "fill-nodes", directory, settings.files)
-
-    def first_entries(place):
-        microseconds, requests = measure(
-            bench, place.mounted, "first", [directory], settings.files, is_cold=True
-        )
-        return microseconds / 1000, requests
-
+    place.few, place.many = place.new_directory(), place.new_directory()
+    behind(bench, place, "fill-nodes", place.few, settings.entries)
+    behind(bench, place, "fill-nodes", place.many, settings.files)
+    steps = [Step(FIRST, lambda place: first_entries(bench, place))] if with_memory else []
+    steps += scale_steps(bench) if with_scale else []
     for number in range(settings.runs):
-        take_step(bench, Step(FIRST, first_entries), number, place)
+        for step in steps:
+            take_step(bench, step, number, place)
+
+
+def first_entries(bench, place):
+    files = bench.settings.files
+    microseconds, requests = measure(bench, place.mounted, "first", [place.many], files, is_cold=True)
+    return microseconds / 1000, requests

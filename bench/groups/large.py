@@ -76,7 +76,7 @@ def steps_of(bench, operation, is_cold):
             directory = getattr(place, where)
             count = min(settings.ops, entries)
             seen[where], requests = measure(
-                bench, place.mounted, operation, [directory], entries, count, is_cold=is_cold
+                bench, place.mounted, operation, [directory], entries, count, settings.limit_ms, is_cold
             )
             return seen[where], requests
 

@@ -80,7 +80,7 @@ def test_nonsense_is_refused_in_one_line(place, environment):
 SMALLEST = {
     "lltest": ("transport,startup", "kernel", "getattr", "start"),
     "tmpfs": ("metadata,parallel,memory", "kernel", "create", "left of it after removal"),
-    "passthroughfs": ("metadata,startup,memory", "source", "create", "descriptors for all of them"),
+    "passthroughfs": ("metadata,scale,memory", "source", "create", "descriptors for all of them"),
 }
 
 

@@ -155,7 +155,7 @@ def test_one_list_names_file_systems_and_groups():
     only = Only("metadata,tmpfs")
     assert (only.fs, only.groups) == (["tmpfs"], ["metadata"])
     assert only.fs != Only("metadata").fs and only.groups != Only("tmpfs").groups
-    assert "scale" not in Only("passthroughfs") and "scale" in Only("tmpfs")
+    assert "transport" not in Only("passthroughfs") and "transport" in Only("lltest")
 
 
 def test_a_chart_has_a_bar_for_each_figure(results):
