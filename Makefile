@@ -7,7 +7,7 @@ BUILD := build
 BENCH_BUILD := build-bench
 TEST_BUILDS := build-gcc build-clang build-asan build-tsan
 
-.PHONY: all help setup setup-bench run test bench install clean
+.PHONY: all help setup setup-bench run test bench charts install clean
 
 all: $(BUILD)/build.ninja | setup
 	@ninja -C $(BUILD) --quiet
@@ -19,6 +19,7 @@ help:
 	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
 	@echo 'make bench          our file systems against the kernel and others that do the same (as root, up to 15 minutes);'
 	@echo '                    ONLY=tmpfs,metadata a part, BASELINE=FILE against a saved result; bench/README.md has the rest'
+	@echo 'make charts         the results of the last make bench, of everything, to docs/performance.md'
 	@echo 'make install        to PREFIX ($(PREFIX)), below DESTDIR if that is set'
 	@echo 'make clean          remove what was built'
 	@echo 'All but clean install first what is missing (as root on a Debian-like system), or say what that is.'
@@ -60,6 +61,9 @@ bench: export LLFUSE_BUILD := $(BENCH_BUILD)
 bench: $(BENCH_BUILD)/build.ninja | setup-bench
 	@ninja -C $(BENCH_BUILD) --quiet lltest tmpfs llfusectl passthroughfs bench/ops >&2
 	@exec bench/run
+
+charts:
+	@exec bench/publish
 
 # The prefix is compiled in (llfuse.pc), so a change of it builds again.
 install: all

@@ -11,13 +11,14 @@ from comparisons import PYTHON
 from settings import TOP
 
 
-def first_line(*command):
+def first_line(*command, about=""):
+    """The first line that @command says, if one can be had @about something."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except OSError:
         return "not there"
     lines = (done.stdout or done.stderr).strip().splitlines()
-    return lines[0] if lines else "unknown"
+    return next((line for line in lines if about in line), lines[0] if lines else "unknown")
 
 
 def found_in(path, pattern):
@@ -41,7 +42,7 @@ def project(program):
 
 
 def version(tool):
-    told = first_line(tool, "--version")
+    told = " ".join(first_line(tool, "--version", about=tool).split()[:4])
     return told if tool in told.lower() else f"{tool} {told}"
 
 

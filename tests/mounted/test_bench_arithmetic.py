@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the benchmark makes of its figures: ratios, what is equal, and what is slower than a saved result."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import subprocess
@@ -20,6 +22,14 @@ from comparisons import Comparison
 from results import Results, Workload
 from settings import Only, Refused
 from subjects import Subject
+
+
+def load_publish():
+    """It is a program, and has no name that can be imported."""
+    loader = importlib.machinery.SourceFileLoader("publish", os.path.join(TOP, "bench", "publish"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("publish", loader))
+    loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
@@ -171,3 +181,24 @@ def test_a_chart_has_a_bar_for_each_figure(results):
     except FileNotFoundError:
         pytest.skip("gnuplot is not there")
     assert drawn.stdout.startswith("<?xml") and not drawn.stderr
+
+
+def test_the_documentation_names_what_is_slow_first(results):
+    peer = Subject("memfs_ll", None)
+    results.comparison.subjects.append(peer)
+    results.comparison.peers.append(peer.name)
+    for name, ours, peers in (("mkdir", 4, 8), ("stat", 1, 3), ("rename", 8, 2)):
+        workload = Workload("metadata", name, "µs")
+        add(results, workload, [1], [ours])
+        results.add(workload, peer, 0, peers)
+    publish = load_publish()
+    data = report.as_dict([results], {})
+    count, rows = publish.slowest(data, "tmpfs")
+    # What is as fast as the limit is not named.
+    assert (count, [row[1] for row in rows]) == (2, ["rename", "mkdir"])
+    assert [row[1] for row in publish.behind_peers(data, "tmpfs")] == ["rename"]
+    assert publish.balance(data, "tmpfs") == [
+        ["tmpfs", "kernel", "0", "1", "2", "0.25"],
+        ["tmpfs", "memfs_ll", "2", "0", "1", "2.00"],
+    ]
+    assert "![tmpfs-metadata.svg](charts/tmpfs-metadata.svg)" in publish.page(data, ["tmpfs-metadata.svg"])
