@@ -5,7 +5,7 @@ average, as the clock on the wall has it; and how many times the throughput of o
 """
 
 from commands import measure
-from groups.metadata import OPERATIONS
+from groups.metadata import OPERATIONS, operations_of
 from results import Workload
 from rounds import Step, run_rounds
 
@@ -21,32 +21,28 @@ def run(bench):
     run_rounds(bench, "parallel", steps, lambda place: fill(bench, place), begins_again=True)
 
 
-def entries(bench, place):
+def entries_of(bench, place):
     """Few: how large directories do is another question, and peers take long to fill them."""
-    return max(bench.entries(place.subject) // 10, 1)
+    return min(max(bench.settings.entries // 10, 1), bench.entries(place.subject))
 
 
 def fill(bench, place):
     place.directories = [place.new_directory() for _ in range(max(PROCESSES))]
     for directory in place.directories:
-        measure(bench, place.mounted, "fill", [directory], entries(bench, place))
+        measure(bench, place.mounted, "fill", [directory], entries_of(bench, place))
 
 
 def steps_of(bench, name, operation, is_cold):
-    settings = bench.settings
     seen = {}  # microseconds, by subject and number of processes
 
     def by(processes):
         def measure_one(place):
+            entries = entries_of(bench, place)
+            count = operations_of(bench, operation, entries, is_cold)
+            directories = place.directories[:processes]
+            limit_ms = bench.settings.limit_ms
             seen[place.subject, processes], requests = measure(
-                bench,
-                place.mounted,
-                operation,
-                place.directories[:processes],
-                entries(bench, place),
-                settings.ops,
-                settings.limit_ms,
-                is_cold,
+                bench, place.mounted, operation, directories, entries, count, limit_ms, is_cold
             )
             return seen[place.subject, processes], requests
 
