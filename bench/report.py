@@ -12,7 +12,7 @@ from settings import GROUPS
 FORMAT = 2  # of the JSON; another number where a reader would go wrong
 HEADINGS = {
     "metadata": "Metadata: one process, a directory of {ENTRIES} files",
-    "parallel": "Metadata: several processes at once, each in a directory with a tenth of {ENTRIES} files",
+    "parallel": "Metadata: several processes, each in a directory of its own",
     "data": "Data: one file of {FILE_MIB} MiB",
     "tools": "Tools: a source tree of at least {TREE_FILES} files",
     "transport": "Transport: the round trip of a request that takes no work",
