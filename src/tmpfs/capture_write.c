@@ -4,6 +4,7 @@
 
 #include "inode_store.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,15 +55,77 @@ static int advance(struct writer *writer, uint64_t n)
 /* ------------------------------------------------------------------------ */
 /* Inodes and names                                                          */
 
+/* In the order of their keys rows are written one behind the other, and not here and there. */
+struct place {
+	uint64_t major, minor;
+	const void *row;
+};
+
+static int by_number(const void *a, const void *b)
+{
+	const struct place *one = a, *other = b;
+
+	return one->major < other->major ? -1 : one->major > other->major;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct place *one = a, *other = b;
+	const struct captured_name *name = one->row, *other_name = other->row;
+	int order;
+
+	if (one->major != other->major)
+		return one->major < other->major ? -1 : 1;
+	if (one->minor != other->minor) /* which settles it mostly, without a look at the name */
+		return one->minor < other->minor ? -1 : 1;
+	order = memcmp(name->bytes, other_name->bytes, name->len < other_name->len ? name->len : other_name->len);
+	return order ? order : (int)name->len - (int)other_name->len;
+}
+
+/* Rows on their way: those of which @places tells. */
+struct row_source {
+	struct writer *writer;
+	struct place *places;
+	size_t n, at;
+};
+
+static int new_source(struct row_source *source, struct writer *writer, size_t n)
+{
+	*source = (struct row_source){.writer = writer, .places = malloc(n * sizeof(source->places[0]) + 1)};
+	return source->places ? 0 : -ENOMEM;
+}
+
+static void add_place(struct row_source *source, uint64_t major, uint64_t minor, const void *row)
+{
+	source->places[source->n++] = (struct place){.major = major, .minor = minor, .row = row};
+}
+
+static void sort_places(struct row_source *source, int (*order)(const void *a, const void *b))
+{
+	if (source->n > 1)
+		qsort(source->places, source->n, sizeof(source->places[0]), order);
+}
+
+/* The next one, or NULL. */
+static const void *next_row(struct row_source *source)
+{
+	return source->at < source->n ? source->places[source->at++].row : NULL;
+}
+
+static int put_xattrs(struct writer *writer, const struct captured_node *node)
+{
+	if (!(node->what & JOURNAL_XATTRS) || (!node->xattrs && (node->what & JOURNAL_NEW)))
+		return 0;
+	return store_put_xattrs(writer->to, node->node.number, node->xattrs);
+}
+
 static int write_node(struct writer *writer, const struct captured_node *node)
 {
 	int err = begin(writer);
 
 	if (!err)
 		err = store_put_node(writer->to, &node->node);
-	if (!err && (node->what & JOURNAL_XATTRS) && (node->xattrs || !(node->what & JOURNAL_NEW)))
-		err = store_put_xattrs(writer->to, node->node.number, node->xattrs);
-	return err;
+	return err ? err : put_xattrs(writer, node);
 }
 
 /* Who has a removed file open goes on to read it: if there is no room for its bytes yet, they stay in the store. */
@@ -80,46 +143,135 @@ static int write_gone(struct writer *writer, const struct captured_node *node)
 	return store_remove_node(writer->to, node->node.number);
 }
 
+static int next_node(void *arg, struct node *node)
+{
+	struct row_source *source = arg;
+	const struct captured_node *captured = next_row(source);
+	int err;
+
+	if (!captured)
+		return 0;
+	*node = captured->node;
+	err = advance(source->writer, ROW_WORTH);
+	return err ? err : 1;
+}
+
+static int write_rows_of_nodes(struct writer *writer)
+{
+	const struct capture *capture = writer->capture;
+	struct row_source source;
+	int err;
+	size_t i;
+
+	err = new_source(&source, writer, capture->n_nodes);
+	if (err)
+		return err;
+	/* Of one that only may have changed its bytes will tell. */
+	for (i = 0; i < capture->n_nodes; i++)
+		if (!capture->nodes[i].is_gone && (capture->nodes[i].what & (JOURNAL_NODE | JOURNAL_XATTRS)))
+			add_place(&source, capture->nodes[i].node.number, 0, &capture->nodes[i]);
+	sort_places(&source, by_number);
+	if (source.n > 0)
+		err = begin(writer);
+	if (!err && source.n > 0)
+		err = store_put_nodes(writer->to, next_node, &source);
+	free(source.places);
+	return err;
+}
+
 static int write_nodes(struct writer *writer)
 {
 	const struct captured_node *node;
-	int err = 0;
+	int err = write_rows_of_nodes(writer);
 	size_t i;
 
 	for (i = 0; !err && i < writer->capture->n_nodes; i++) {
 		node = &writer->capture->nodes[i];
-		/* Of one that only may have changed its bytes will tell. */
-		if (node->is_gone)
-			err = write_gone(writer, node);
-		else if (node->what & (JOURNAL_NODE | JOURNAL_XATTRS))
-			err = write_node(writer, node);
+		if (!node->is_gone) {
+			err = put_xattrs(writer, node);
+			continue;
+		}
+		err = write_gone(writer, node);
 		if (!err)
 			err = advance(writer, ROW_WORTH);
 	}
 	return err;
 }
 
-static int write_name(struct writer *writer, const struct captured_name *name)
+/* The first bytes of a name, as they sort. */
+static uint64_t name_start(const struct captured_name *name)
 {
-	int err = begin(writer);
+	uint64_t start = 0;
 
-	if (err)
-		return err;
-	return name->number ? store_put_name(writer->to, name->dir, name->bytes, name->len, name->number)
-			    : store_remove_name(writer->to, name->dir, name->bytes, name->len);
+	memcpy(&start, name->bytes, name->len < sizeof(start) ? name->len : sizeof(start));
+	return be64toh(start);
 }
 
-static int write_names(struct writer *writer)
+static int next_name(void *arg, struct store_name *name)
 {
+	struct row_source *source = arg;
+	const struct captured_name *captured = next_row(source);
+	int err;
+
+	if (!captured)
+		return 0;
+	*name = (struct store_name){
+		.parent = captured->dir,
+		.bytes = captured->bytes,
+		.len = captured->len,
+		.number = captured->number,
+	};
+	err = advance(source->writer, ROW_WORTH);
+	return err ? err : 1;
+}
+
+static int put_names(struct writer *writer)
+{
+	const struct capture *capture = writer->capture;
+	struct row_source source;
+	int err;
+	size_t i;
+
+	err = new_source(&source, writer, capture->n_names);
+	if (err)
+		return err;
+	for (i = 0; i < capture->n_names; i++)
+		if (capture->names[i].number)
+			add_place(&source, capture->names[i].dir, name_start(&capture->names[i]), &capture->names[i]);
+	sort_places(&source, by_name);
+	if (source.n > 0)
+		err = store_put_names(writer->to, next_name, &source);
+	free(source.places);
+	return err;
+}
+
+static int remove_names(struct writer *writer)
+{
+	const struct captured_name *name;
 	int err = 0;
 	size_t i;
 
 	for (i = 0; !err && i < writer->capture->n_names; i++) {
-		err = write_name(writer, &writer->capture->names[i]);
+		name = &writer->capture->names[i];
+		if (name->number)
+			continue;
+		err = store_remove_name(writer->to, name->dir, name->bytes, name->len);
 		if (!err)
 			err = advance(writer, ROW_WORTH);
 	}
 	return err;
+}
+
+static int write_names(struct writer *writer)
+{
+	int err;
+
+	if (writer->capture->n_names == 0)
+		return 0;
+	err = begin(writer);
+	if (!err)
+		err = remove_names(writer);
+	return err ? err : put_names(writer);
 }
 
 /* ------------------------------------------------------------------------ */

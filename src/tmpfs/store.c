@@ -160,19 +160,26 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_DEFER_KEYS] = "PRAGMA defer_foreign_keys = ON",
 	[STORE_PUT_COUNTERS] = "INSERT INTO state (id, next_number, generation, is_clean) VALUES (1, ?1, ?2, ?3) "
 			       "ON CONFLICT (id) DO UPDATE SET next_number = ?1, generation = ?2, is_clean = ?3",
-	[STORE_PUT_NODE] =
-		"INSERT INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, target, size, rdev, btime_ns, "
-		"allocated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) "
-		"ON CONFLICT (id) DO UPDATE SET uid = ?2, gid = ?3, mode = ?4, mtime_ns = ?5, atime_ns = ?6, "
-		"ctime_ns = ?7, target = ?8, size = ?9, rdev = ?10, btime_ns = ?11, allocated = ?12",
+	/* Those that take rows say WHERE, or SQLite would take ON for a part of a join.  What fails is rolled back as a whole: there
+	 * is nothing to keep for undoing a part of it (FAIL). */
+	[STORE_PUT_NODES] =
+		"INSERT OR FAIL INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, target, size, rdev, "
+		"btime_ns, allocated) SELECT c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12 FROM temp.incoming "
+		"WHERE true "
+		"ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, gid = excluded.gid, mode = excluded.mode, "
+		"mtime_ns = excluded.mtime_ns, atime_ns = excluded.atime_ns, ctime_ns = excluded.ctime_ns, "
+		"target = excluded.target, size = excluded.size, rdev = excluded.rdev, btime_ns = excluded.btime_ns, "
+		"allocated = excluded.allocated",
 	[STORE_REMOVE_NODE] = "DELETE FROM inodes WHERE id = ?1",
-	[STORE_PUT_NAME] = "INSERT INTO contents (name, inode, parent_inode) VALUES (?2, ?3, ?1) "
-			   "ON CONFLICT (parent_inode, name) DO UPDATE SET inode = ?3",
+	[STORE_PUT_NAMES] = "INSERT OR FAIL INTO contents (parent_inode, name, inode) "
+			    "SELECT c1, c2, c3 FROM temp.incoming WHERE true "
+			    "ON CONFLICT (parent_inode, name) DO UPDATE SET inode = excluded.inode",
 	[STORE_REMOVE_NAME] = "DELETE FROM contents WHERE parent_inode = ?1 AND name = ?2",
 	[STORE_PUT_XATTR] = "INSERT INTO xattrs (inode, name, value) VALUES (?1, ?2, ?3)",
 	[STORE_CLEAR_XATTRS] = "DELETE FROM xattrs WHERE inode = ?1",
-	[STORE_PUT_CHUNK] = "INSERT INTO chunks (inode, offset, data) VALUES (?1, ?2, ?3) "
-			    "ON CONFLICT (inode, offset) DO UPDATE SET data = ?3",
+	[STORE_PUT_CHUNKS] = "INSERT OR FAIL INTO chunks (inode, offset, data) "
+			     "SELECT c1, c2, c3 FROM temp.incoming WHERE true "
+			     "ON CONFLICT (inode, offset) DO UPDATE SET data = excluded.data",
 	[STORE_REMOVE_CHUNKS] = "DELETE FROM chunks WHERE inode = ?1 AND offset >= ?2 AND offset < ?3",
 	[STORE_REMOVE_ALL_NAMES] = "DELETE FROM contents WHERE name <> x'2e2e'",
 	[STORE_REMOVE_NAMELESS] = "DELETE FROM inodes WHERE id NOT IN (SELECT inode FROM contents)",
@@ -388,6 +395,8 @@ static int connect_writer(struct store *store)
 		err = store_execute(&store->writer, "PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'");
 	if (!err)
 		err = prepare_ends(&store->writer);
+	if (!err)
+		err = store_prepare_rows(&store->writer);
 	if (err)
 		return err;
 	/* It would not let us do without a journal. */

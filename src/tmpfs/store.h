@@ -110,6 +110,27 @@ void store_rollback(struct store *store);
  * long again, if there is enough of it to be worth the time.  Where it is never called, store_begin() does it sometimes. */
 void store_settle(struct store *store);
 
+/*
+ * Many rows at once, in the order in which they are the quickest written: that of their numbers, of directory and name, of number and
+ * offset.  @next fills in the next one and returns 1, 0 if there is none any more, or -errno, which ends it and is what is
+ * returned.  What it points to stays until the next call.
+ */
+struct store_name {
+	uint64_t parent;
+	const char *bytes;
+	size_t len;
+	uint64_t number;
+};
+struct store_chunk {
+	uint64_t number;
+	uint64_t off; /* a multiple of STORE_CHUNK_SIZE */
+	const void *bytes;
+	size_t n; /* at most STORE_CHUNK_SIZE, and not 0 */
+};
+int store_put_nodes(struct store *store, int (*next)(void *arg, struct node *node), void *arg);
+int store_put_names(struct store *store, int (*next)(void *arg, struct store_name *name), void *arg);
+int store_put_chunks(struct store *store, int (*next)(void *arg, struct store_chunk *chunk), void *arg);
+
 /* Makes or changes the inode. */
 int store_put_node(struct store *store, const struct node *node);
 

@@ -29,13 +29,13 @@ enum store_statement {
 	STORE_ROLLBACK,
 	STORE_DEFER_KEYS,
 	STORE_PUT_COUNTERS,
-	STORE_PUT_NODE,
+	STORE_PUT_NODES,
 	STORE_REMOVE_NODE,
-	STORE_PUT_NAME,
+	STORE_PUT_NAMES,
 	STORE_REMOVE_NAME,
 	STORE_PUT_XATTR,
 	STORE_CLEAR_XATTRS,
-	STORE_PUT_CHUNK,
+	STORE_PUT_CHUNKS,
 	STORE_REMOVE_CHUNKS,
 	STORE_REMOVE_ALL_NAMES,
 	STORE_REMOVE_NAMELESS,
@@ -45,9 +45,19 @@ enum store_statement {
 	STORE_STATEMENTS
 };
 
+/* Rows for one statement.  @next goes to the next one and returns 1, 0 if there is none any more, or -errno, which ends the
+ * statement; @column gives a column of it, from 1 on, with sqlite3_result_*(): bytes stay until the next one. */
+struct store_rows {
+	int (*next)(void *arg);
+	void (*column)(void *arg, sqlite3_context *context, int column);
+	void *arg;
+	int err; /* what next() returned, if that was no row */
+};
+
 /* A connection. */
 struct store_db {
 	sqlite3 *handle;
+	struct store_rows *rows; /* of the statement that runs, or NULL */
 	sqlite3_stmt *statements[STORE_STATEMENTS]; /* prepared when first needed, and kept */
 };
 
@@ -103,6 +113,12 @@ int store_run(struct store_db *db, sqlite3_stmt *statement);
 
 /* store_prepare() and store_run() for what has no parameters. */
 int store_do(struct store_db *db, enum store_statement which);
+
+/* Before the first of them, once for a connection. */
+int store_prepare_rows(struct store_db *db);
+
+/* Runs a statement that takes rows from the table "incoming". */
+int store_run_rows(struct store_db *db, enum store_statement which, struct store_rows *rows);
 
 /* Any number of statements in a row. */
 int store_execute(struct store_db *db, const char *sql);

@@ -327,6 +327,119 @@ static void a_name_that_leads_nowhere_is_not_committed(void **state)
 	assert_sound(at("a.db"));
 }
 
+/* Files with a name and some bytes each, from number 10 on; one that cannot be had at @broken. */
+struct many {
+	uint64_t at, end, broken;
+	char name[32];
+};
+
+static int next_of_many(struct many *many)
+{
+	if (many->at == many->broken)
+		return -ENOMEM;
+	return many->at++ < many->end ? 1 : 0;
+}
+
+static int next_node(void *arg, struct node *node)
+{
+	struct many *many = arg;
+
+	*node = (struct node){.number = many->at, .mode = S_IFREG | 0644, .size = 5, .allocated = 5};
+	return next_of_many(many);
+}
+
+static int next_name(void *arg, struct store_name *name)
+{
+	struct many *many = arg;
+
+	/* All of them in the same place. */
+	(void)snprintf(many->name, sizeof(many->name), "file-%" PRIu64, many->at);
+	*name = (struct store_name){.parent = ROOT, .bytes = many->name, .len = strlen(many->name), .number = many->at};
+	return next_of_many(many);
+}
+
+static int next_chunk(void *arg, struct store_chunk *chunk)
+{
+	struct many *many = arg;
+
+	*chunk = (struct store_chunk){.number = many->at, .bytes = "bytes", .n = 5};
+	return next_of_many(many);
+}
+
+static int put_many(struct store *store, uint64_t end, uint64_t broken)
+{
+	int err = store_put_nodes(store, next_node, &(struct many){.at = 10, .end = end});
+
+	if (!err)
+		err = store_put_names(store, next_name, &(struct many){.at = 10, .end = end});
+	return err ? err : store_put_chunks(store, next_chunk, &(struct many){.at = 10, .end = end, .broken = broken});
+}
+
+/* As a mount does it: then it is known that no bytes are in the column data. */
+static struct store *opened_and_read(const char *path)
+{
+	struct store *store = opened(path, STORE_KEEP);
+	struct store_error error = {""};
+	char *text = dump_store(store, &error);
+
+	assert_non_null(text);
+	free(text);
+	return store;
+}
+
+static void many_rows_are_as_good_as_one_by_one(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	ok(put_many(store, 1010, 0));
+	ok(put_many(store, 1010, 0)); /* they are there already */
+	ok(put_many(store, 10, 0)); /* none */
+	commit(store);
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT count(*) FROM files WHERE path = '/file-' || inode AND size = 5", "1000");
+	assert_query(at("a.db"), "SELECT count(*) FROM chunks WHERE data = x'6279746573' AND inode >= 10", "1000");
+	assert_sound(at("a.db"));
+}
+
+static void s1_what_ends_many_rows_is_told_and_the_store_goes_on(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	assert_int_equal(put_many(store, 110, 60), -ENOMEM);
+	store_rollback(store);
+	ok(store_begin(store));
+	ok(put_many(store, 20, 0));
+	commit(store);
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT count(*) FROM inodes WHERE id >= 10", "10");
+	assert_sound(at("a.db"));
+}
+
+/* What the database brings along has no part in what is written. */
+static void s3_a_table_of_the_database_does_not_take_the_place_of_rows(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	make_tree(at("a.db"));
+	run(at("a.db"), "CREATE TABLE incoming (c1, c2, c3); INSERT INTO incoming VALUES (1, x'62', 1)");
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	ok(put_many(store, 20, 0));
+	commit(store);
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT count(*) FROM inodes WHERE id >= 10", "10");
+	assert_sound(at("a.db"));
+}
+
 static void times_that_no_integer_holds_become_the_last_that_one_does(void **state)
 {
 	struct node node = node_of(ROOT, S_IFDIR);
@@ -856,6 +969,9 @@ int main(void)
 		WITH_PLACE(what_is_rolled_back_was_never_there),
 		WITH_PLACE(the_order_of_writes_within_a_transaction_is_free),
 		WITH_PLACE(a_name_that_leads_nowhere_is_not_committed),
+		WITH_PLACE(many_rows_are_as_good_as_one_by_one),
+		WITH_PLACE(s1_what_ends_many_rows_is_told_and_the_store_goes_on),
+		WITH_PLACE(s3_a_table_of_the_database_does_not_take_the_place_of_rows),
 		WITH_PLACE(times_that_no_integer_holds_become_the_last_that_one_does),
 		WITH_PLACE(a_saved_copy_is_the_same_and_needs_nothing_beside_it),
 		WITH_PLACE(saving_replaces_nothing),
