@@ -587,26 +587,62 @@ static bool decide_locked(struct captured_file *file, struct data_plane *plane, 
 	return is_to_read;
 }
 
-int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, uint64_t limit, void *buf,
-		 struct captured_step *step)
+static int step_in_plane_locked(struct capture *capture, struct captured_file *file, const struct inode *inode,
+				uint64_t off, uint64_t limit, void *buf, struct captured_step *step)
+	REQUIRES_SHARED(inode->lock)
 {
 	struct journal *journal = capture->tree->journal;
 	struct data_plane *plane = capture->tree->plane;
-	struct inode *inode = file->inode;
-	ssize_t got = 0;
+	ssize_t got;
 	bool is_to_read;
 
-	/* Who changes bytes holds the lock for writing while he sets them aside and changes them. */
-	small_rwlock_rdlock(&inode->lock);
 	pthread_mutex_lock(&journal->lock);
 	is_to_read = decide_locked(file, plane, inode, off, limit, buf, step);
 	pthread_mutex_unlock(&journal->lock);
-	if (is_to_read)
-		got = plane->ops->read(plane, &inode->data, buf, step->n, off);
-	small_rwlock_rdunlock(&inode->lock);
+	if (!is_to_read)
+		return 0;
+	got = plane->ops->read(plane, &inode->data, buf, step->n, off);
 	if (got < 0)
 		return (int)got;
-	if (is_to_read)
-		memset((char *)buf + got, 0, step->n - (size_t)got);
+	memset((char *)buf + got, 0, step->n - (size_t)got);
 	return 0;
+}
+
+/* Who wants to change a file that is still in the store takes it from there first, and then finds what the cursor says. */
+static int step_in_store_locked(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
+				uint64_t limit, void *buf, struct captured_step *step)
+{
+	struct journal *journal = capture->tree->journal;
+	uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
+	struct store_piece piece;
+	int err;
+
+	err = store_read_piece(stored, file->number, file->size, off, buf, &piece);
+	if (err)
+		return err;
+	if (limit < end)
+		end = limit;
+	*step = (struct captured_step){.end = piece.end < end ? piece.end : end, .n = piece.n};
+	if (piece.n > 0) /* the last one ends behind the end of the file, too */
+		step->end = piece.end;
+	pthread_mutex_lock(&journal->lock);
+	file->cursor = step->end;
+	pthread_mutex_unlock(&journal->lock);
+	return 0;
+}
+
+int capture_step(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
+		 uint64_t limit, void *buf, struct captured_step *step)
+{
+	struct inode *inode = file->inode;
+	int err;
+
+	/* Who changes bytes holds the lock for writing while he sets them aside and changes them. */
+	small_rwlock_rdlock(&inode->lock);
+	if (inode->is_stored && stored)
+		err = step_in_store_locked(capture, file, stored, off, limit, buf, step);
+	else
+		err = step_in_plane_locked(capture, file, inode, off, limit, buf, step);
+	small_rwlock_rdunlock(&inode->lock);
+	return err;
 }

@@ -77,9 +77,10 @@ struct captured_step {
 };
 
 /* Looks at what is at @off, a multiple of the size of a piece that lies within the file, and reads the piece into @buf if
- * it is no hole.  A hole ends at @limit: what comes then is not of the capture.  From there on nobody sets it aside any more.  Returns 0 or what the plane says. */
-int capture_step(struct capture *capture, struct captured_file *file, uint64_t off, uint64_t limit, void *buf,
-		 struct captured_step *step);
+ * it is no hole.  A hole ends at @limit: what comes then is not of the capture.  From there on nobody sets it aside any more.
+ * What the tree does not have yet is read from @stored.  Returns 0 or what the plane or the store says. */
+int capture_step(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
+		 uint64_t limit, void *buf, struct captured_step *step);
 
 static inline uint64_t piece_start(uint64_t off)
 {

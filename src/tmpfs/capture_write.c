@@ -350,7 +350,7 @@ static int write_range(struct file_writing *writing, const struct journal_range 
 	int err;
 
 	while (off < range->to && off < file->size) {
-		err = capture_step(writer->capture, file, off, range->to, writer->piece, &step);
+		err = capture_step(writer->capture, file, writer->stored, off, range->to, writer->piece, &step);
 		if (!err)
 			err = step.n > 0 ? write_piece(writing, off, step.n) : write_hole(writing, off, step.end);
 		if (!err)
@@ -420,18 +420,16 @@ static bool is_whole(const struct captured_file *file)
 	return file->n_ranges == 1 && file->ranges[0].from == 0 && file->ranges[0].to == JOURNAL_END;
 }
 
-/* Bytes that the tree does not have yet.  While they are copied the inode is locked: nobody gets them, to change them. */
-static int write_stored(struct writer *writer, struct captured_file *file, bool *is_done)
+/* Whether the bytes are where they would go to: nobody got them from there, to change them. */
+static bool is_in_place(const struct writer *writer, struct captured_file *file)
 {
 	struct inode *inode = file->inode;
-	int err = 0;
+	bool is;
 
 	small_rwlock_rdlock(&inode->lock);
-	*is_done = inode->is_stored;
-	if (inode->is_stored && writer->stored && writer->to != writer->stored)
-		err = store_copy_data(writer->to, writer->stored, file->number);
+	is = inode->is_stored && (!writer->stored || writer->to == writer->stored);
 	small_rwlock_rdunlock(&inode->lock);
-	return err;
+	return is;
 }
 
 static int write_file(struct writer *writer, struct captured_file *file)
@@ -442,12 +440,10 @@ static int write_file(struct writer *writer, struct captured_file *file)
 				       /* Of a copy's files nothing can be there. */
 				       .is_new = (node->what & JOURNAL_NEW) || !writer->hashes};
 	uint64_t count;
-	bool is_done;
 	int err;
 
-	err = write_stored(writer, file, &is_done);
-	if (err || is_done)
-		return err;
+	if (is_in_place(writer, file))
+		return 0;
 	if (writer->hashes) {
 		writing.is_known = hashes_count(writer->hashes, file->number, &count);
 		writing.is_kept = writing.is_known || (is_worth_knowing(file, node) && is_whole(file));

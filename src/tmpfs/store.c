@@ -186,6 +186,7 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_FORGET_DATA] = "UPDATE inodes SET data = NULL WHERE id = ?1",
 	[STORE_READ_DATA] = "SELECT size, typeof(data) FROM inodes WHERE id = ?1",
 	[STORE_READ_CHUNKS] = "SELECT offset, data FROM chunks WHERE inode = ?1 ORDER BY offset",
+	[STORE_READ_CHUNK] = "SELECT offset, data FROM chunks WHERE inode = ?1 AND offset > ?2 ORDER BY offset LIMIT 1",
 };
 
 int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt **statement)

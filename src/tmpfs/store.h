@@ -97,6 +97,16 @@ int store_read_tree(struct store *store, const struct store_reader *reader, stru
 int store_read_data(struct store *store, uint64_t number, uint64_t size,
 		    int (*put)(void *arg, uint64_t off, const void *bytes, size_t n), void *arg);
 
+/* What is at a place of a file: @n bytes, or a hole up to @end. */
+struct store_piece {
+	uint64_t end; /* a multiple of STORE_CHUNK_SIZE, or UINT64_MAX */
+	size_t n; /* 0: a hole */
+};
+
+/* The same for what is at @off, a multiple of STORE_CHUNK_SIZE before the end; @buf has room for one piece. */
+int store_read_piece(struct store *store, uint64_t number, uint64_t size, uint64_t off, void *buf,
+		     struct store_piece *piece);
+
 /* ------------------------------------------------------------------------ */
 /* Writing                                                                   */
 
@@ -155,8 +165,5 @@ int store_put_chunk(struct store *store, uint64_t number, uint64_t off, const vo
 
 /* The pieces that begin at @from or behind it, but before @to, are holes. */
 int store_remove_chunks(struct store *store, uint64_t number, uint64_t from, uint64_t to);
-
-/* What @from has of the bytes of the file, @to has too. */
-int store_copy_data(struct store *to, struct store *from, uint64_t number);
 
 #endif

@@ -438,49 +438,168 @@ int store_find_column(struct store_db *db, uint64_t number, int64_t *size)
 	return err;
 }
 
-static int read_bytes(struct store_db *db, uint64_t number, uint64_t size, put_piece *put, void *arg)
+/* ------------------------------------------------------------------------ */
+/* Bytes of files, or one piece of them                                      */
+
+/* What is read: all, or one piece. */
+struct wanted {
+	uint64_t number, size;
+	int (*put)(void *arg, uint64_t off, const void *bytes, size_t n); /* all: for this */
+	void *arg;
+	uint64_t off; /* one: there */
+	void *buf;
+	struct store_piece *piece; /* NULL: all */
+};
+
+static int read_blob_piece(struct store_db *db, sqlite3_blob *blob, int64_t size, const struct wanted *wanted)
 {
-	int64_t in_column, tables;
+	struct store_piece *piece = wanted->piece;
+	const uint64_t off = wanted->off;
+	int64_t end = sqlite3_blob_bytes(blob);
+	int result;
+
+	if (end > size)
+		end = size;
+	if (off >= (uint64_t)end)
+		return 0;
+	piece->n = (uint64_t)end - off < STORE_CHUNK_SIZE ? (size_t)((uint64_t)end - off) : STORE_CHUNK_SIZE;
+	piece->end = off + STORE_CHUNK_SIZE;
+	result = sqlite3_blob_read(blob, wanted->buf, (int)piece->n, (int)off);
+	return result == SQLITE_OK ? 0 : store_failure(db, result);
+}
+
+static int read_column_piece(struct store_db *db, const struct wanted *wanted, int64_t size)
+{
+	sqlite3_blob *blob;
+	int result, err;
+
+	result = sqlite3_blob_open(db->handle, "main", "inodes", "data", (sqlite3_int64)wanted->number, 0, &blob);
+	if (result != SQLITE_OK)
+		return store_failure(db, result);
+	err = read_blob_piece(db, blob, size, wanted);
+	(void)sqlite3_blob_close(blob); /* it was only read */
+	return err;
+}
+
+/* The first row that is at the place or behind it. */
+static int take_chunk(struct store_db *db, sqlite3_stmt *row, const struct wanted *wanted)
+{
+	struct store_piece *piece = wanted->piece;
+	const void *bytes = sqlite3_column_blob(row, 1);
+	const uint64_t at = (uint64_t)sqlite3_column_int64(row, 0);
+	int err = check_chunk(row, wanted->number, wanted->size);
+
+	if (err)
+		return err;
+	if (!bytes)
+		return store_failure(db, SQLITE_NOMEM);
+	piece->end = at;
+	if (at > wanted->off)
+		return 0;
+	piece->end = at + STORE_CHUNK_SIZE;
+	piece->n = (size_t)sqlite3_column_bytes(row, 1);
+	memcpy(wanted->buf, bytes, piece->n);
+	return 0;
+}
+
+static int read_chunk_piece(struct store_db *db, const struct wanted *wanted)
+{
+	sqlite3_stmt *statement;
+	int result, err;
+
+	err = store_prepare(db, STORE_READ_CHUNK, &statement);
+	if (err)
+		return err;
+	(void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)wanted->number);
+	/* One that begins where none does is found as well. */
+	(void)sqlite3_bind_int64(statement, 2, (sqlite3_int64)wanted->off - STORE_CHUNK_SIZE);
+	result = sqlite3_step(statement);
+	if (result == SQLITE_ROW)
+		err = take_chunk(db, statement, wanted);
+	else if (result != SQLITE_DONE)
+		err = store_failure(db, result);
+	(void)sqlite3_reset(statement); /* says again what step() said */
+	return err;
+}
+
+/* One of the reference's has none. */
+static int find_chunks(struct store_db *db, bool *has_chunks)
+{
+	int64_t tables = 1;
+	int err = 0;
+
+	if (!db->statements[STORE_READ_CHUNKS] && !db->statements[STORE_READ_CHUNK])
+		err = store_query(db, "SELECT count(*) FROM sqlite_master WHERE name = 'chunks'", &tables);
+	*has_chunks = tables > 0;
+	return err;
+}
+
+static int read_from_column(struct store_db *db, const struct wanted *wanted, int64_t in_column)
+{
+	const int64_t size = (uint64_t)in_column < wanted->size ? in_column : (int64_t)wanted->size;
+
+	if (wanted->piece)
+		return read_column_piece(db, wanted, size);
+	return store_read_column(db, wanted->number, size, wanted->put, wanted->arg);
+}
+
+static int read_bytes(struct store_db *db, const struct wanted *wanted)
+{
+	bool has_chunks;
+	int64_t in_column;
 	int err;
 
-	err = store_find_column(db, number, &in_column);
+	err = store_find_column(db, wanted->number, &in_column);
 	if (err)
 		return err;
 	if (in_column >= 0)
-		return store_read_column(db, number, (uint64_t)in_column < size ? in_column : (int64_t)size, put, arg);
-	if (!db->statements[STORE_READ_CHUNKS]) {
-		err = store_query(db, "SELECT count(*) FROM sqlite_master WHERE name = 'chunks'", &tables);
-		if (err || tables == 0)
-			return err;
-	}
-	return read_chunks(db, number, size, put, arg);
+		return read_from_column(db, wanted, in_column);
+	err = find_chunks(db, &has_chunks);
+	if (err || !has_chunks)
+		return err;
+	return wanted->piece ? read_chunk_piece(db, wanted)
+			     : read_chunks(db, wanted->number, wanted->size, wanted->put, wanted->arg);
 }
 
 /* All of it as one commit left it. */
-static int read_in_transaction(struct store *store, uint64_t number, uint64_t size, put_piece *put, void *arg)
+static int read_in_transaction(struct store *store, const struct wanted *wanted)
 {
 	struct store_db *db = &store->reader;
 	int err;
 
 	if (store->mode == STORE_LOAD)
-		return read_bytes(db, number, size, put, arg);
+		return read_bytes(db, wanted);
 	err = store_open_reader(store);
 	if (!err)
 		err = store_do(db, STORE_BEGIN_READ);
 	if (err)
 		return err;
-	err = read_bytes(db, number, size, put, arg);
+	err = read_bytes(db, wanted);
 	if (!sqlite3_get_autocommit(db->handle))
 		(void)store_do(db, STORE_ROLLBACK); /* nothing was written */
 	return err;
 }
 
-int store_read_data(struct store *store, uint64_t number, uint64_t size, put_piece *put, void *arg)
+static int read_wanted(struct store *store, const struct wanted *wanted)
 {
 	int err;
 
 	pthread_mutex_lock(&store->read_lock);
-	err = read_in_transaction(store, number, size, put, arg);
+	err = read_in_transaction(store, wanted);
 	pthread_mutex_unlock(&store->read_lock);
 	return err;
+}
+
+int store_read_data(struct store *store, uint64_t number, uint64_t size, put_piece *put, void *arg)
+{
+	return read_wanted(store, &(struct wanted){.number = number, .size = size, .put = put, .arg = arg});
+}
+
+int store_read_piece(struct store *store, uint64_t number, uint64_t size, uint64_t off, void *buf,
+		     struct store_piece *piece)
+{
+	/* Where there is nothing it is a hole. */
+	*piece = (struct store_piece){.end = UINT64_MAX};
+	return read_wanted(store,
+			   &(struct wanted){.number = number, .size = size, .off = off, .buf = buf, .piece = piece});
 }

@@ -190,13 +190,6 @@ int store_remove_chunks(struct store *store, uint64_t number, uint64_t from, uin
 	return store_run(db, statement);
 }
 
-int store_copy_data(struct store *to, struct store *from, uint64_t number)
-{
-	struct destination destination = {.db = &to->writer, .number = number};
-
-	return store_read_data(from, number, INT64_MAX, put_read, &destination);
-}
-
 /* ------------------------------------------------------------------------ */
 /* Inodes                                                                    */
 

@@ -3,7 +3,7 @@
  * What changes in a tree reaches its store, and nothing else does: after each commit the store that was brought up to date
  * has what a new one has into which all of the tree is saved.  Operations are random, of seeds that are printed.
  */
-#include "capture.h"
+#include "capture_internal.h"
 #include "file.h"
 #include "inode_xattr.h"
 #include "store_dump.h"
@@ -578,6 +578,46 @@ static void j2_bytes_that_were_never_read_are_in_a_copy_though_they_go(void **st
 	free(expected);
 }
 
+/* Of what is still in the store a copy reads a piece at a time: in between the file can be changed, and what was not read yet
+ * is set aside. */
+static void j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads(void **state)
+{
+	static char bytes[4 * CHUNK], piece[CHUNK];
+	struct setting *setting = *state;
+	struct captured_step step;
+	struct capture *capture;
+	struct inode *inode;
+	struct store *stored;
+	struct tree *tree;
+	uint64_t off;
+
+	for (off = 0; off < sizeof(bytes); off++)
+		bytes[off] = (char)('a' + off / CHUNK);
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, &inode), 0);
+	assert_int_equal(file_write(inode, setting->tree->plane, bytes, 3 * CHUNK, CHUNK, 0), 3 * CHUNK);
+	tree_put(setting->tree, inode);
+	free(whole(setting));
+	tree = restored_tree(&stored);
+	assert_int_equal(tree_lookup(tree, ROOT, "f", &inode), 0);
+	assert_int_equal(capture_take(tree, CAPTURE_ALL, &capture), 0);
+	assert_int_equal(capture->n_files, 1);
+	for (off = 0; off < sizeof(bytes); off = step.end) {
+		assert_int_equal(capture_step(capture, capture->files, stored, off, JOURNAL_END, piece, &step), 0);
+		assert_int_equal(step.end, off + CHUNK);
+		assert_int_equal(step.n, off > 0 ? CHUNK : 0);
+		if (off > 0)
+			assert_memory_equal(piece, bytes + off - CHUNK, CHUNK);
+		assert_int_equal(inode->is_stored, off <= CHUNK);
+		/* After the hole and the first piece: over all of it. */
+		if (off == CHUNK)
+			assert_int_equal(file_write(inode, tree->plane, bytes, sizeof(bytes), 0, 0), sizeof(bytes));
+	}
+	capture_end(capture, true);
+	tree_put(tree, inode);
+	tree_free(tree);
+	assert_int_equal(store_close(stored), 0);
+}
+
 static void hashes_know_what_they_were_told(void **state)
 {
 	struct hashes *hashes;
@@ -620,6 +660,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_hole_of_a_terabyte_costs_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_a_hole_ends_where_the_capture_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_bytes_that_were_never_read_are_in_a_copy_though_they_go, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads, set_up,
 						tear_down),
 		cmocka_unit_test(hashes_know_what_they_were_told),
 	};

@@ -462,6 +462,21 @@ static void times_that_no_integer_holds_become_the_last_that_one_does(void **sta
 /* ------------------------------------------------------------------------ */
 /* Saving and loading                                                        */
 
+/* Piece by piece, as a copy of a tree gets what the tree does not have. */
+static void copy_pieces(struct store *to, struct store *from, uint64_t number)
+{
+	static char bytes[STORE_CHUNK_SIZE];
+	struct store_piece piece;
+	uint64_t off;
+
+	for (off = 0; off < 3 * CHUNK + 5; off = piece.end) {
+		ok(store_read_piece(from, number, 3 * CHUNK + 5, off, bytes, &piece));
+		assert_true(piece.end > off && (piece.end % STORE_CHUNK_SIZE == 0 || piece.end == UINT64_MAX));
+		if (piece.n > 0)
+			ok(store_put_chunk(to, number, off, bytes, piece.n));
+	}
+}
+
 static void a_saved_copy_is_the_same_and_needs_nothing_beside_it(void **state)
 {
 	struct store *store, *from;
@@ -473,7 +488,7 @@ static void a_saved_copy_is_the_same_and_needs_nothing_beside_it(void **state)
 	ok(store_begin(store));
 	put_tree(store);
 	ok(store_remove_chunks(store, 3, 0, UINT64_MAX));
-	ok(store_copy_data(store, from, 3));
+	copy_pieces(store, from, 3);
 	commit(store);
 	ok(store_close(store));
 	ok(store_close(from));
