@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What capture.c takes and capture_write.c writes. */
+/* What capture.c takes, capture_files.c reads, and capture_write.c writes. */
 #ifndef TMPFS_CAPTURE_INTERNAL_H
 #define TMPFS_CAPTURE_INTERNAL_H
 
 #include "capture.h"
+#include "capture_batch.h"
 #include "xattr.h"
 
 /* An inode; of one that has no name any more only the number. */
@@ -81,6 +82,23 @@ struct captured_step {
  * What the tree does not have yet is read from @stored.  Returns 0 or what the plane or the store says. */
 int capture_step(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
 		 uint64_t limit, void *buf, struct captured_step *step);
+
+/* What of its files goes to a store. */
+struct capture_reading {
+	struct capture *capture;
+	struct store *stored; /* as capture_write() has it */
+	bool is_copy; /* to another store than that */
+	struct hashes *hashes; /* NULL: nothing is known, and nothing is to be */
+	struct capture_progress *progress;
+	struct batches batches; /* where it goes */
+	char reason[STORE_REASON_SIZE]; /* why it failed, if another thread is to say so */
+};
+
+/* Reads all files.  Returns 0, or what the plane or the store says, -ENOMEM, -ECANCELED, or why batches are not wanted any more. */
+int capture_read_files(struct capture_reading *reading);
+
+/* @n more are done.  Returns 0, or -ECANCELED if it is not to go on. */
+int capture_advance(struct capture_progress *progress, uint64_t n);
 
 static inline uint64_t piece_start(uint64_t off)
 {

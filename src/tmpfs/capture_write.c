@@ -6,29 +6,23 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* What an inode or a name counts for beside bytes. */
 #define ROW_WORTH 200
+/* From so many on, reading them takes another thread while rows are written: files of the kernel's plane, above all, have to be opened. */
+#define FILES_FOR_A_THREAD 256
+#define BYTES_FOR_A_THREAD ((uint64_t)4 << 20)
 
 struct writer {
 	struct capture *capture;
-	struct store *to, *stored;
+	struct store *to;
 	struct hashes *hashes; /* NULL: nothing is known, and nothing is to be */
 	struct capture_progress *progress;
 	bool has_begun;
-	unsigned char piece[STORE_CHUNK_SIZE];
-};
-
-/* A file on its way. */
-struct file_writing {
-	struct writer *writer;
-	struct captured_file *file;
-	bool is_known; /* the hashes say what the store has */
-	bool is_kept; /* and are to say it of what it gets */
-	bool is_changed;
-	bool is_new; /* the store has nothing of it */
 };
 
 /* So that nothing is written where nothing turns out to have changed. */
@@ -41,15 +35,6 @@ static int begin(struct writer *writer)
 	err = store_begin(writer->to);
 	writer->has_begun = !err;
 	return err;
-}
-
-/* Returns 0, or -ECANCELED if it is not to go on. */
-static int advance(struct writer *writer, uint64_t n)
-{
-	if (!writer->progress)
-		return 0;
-	atomic_fetch_add(&writer->progress->done, n);
-	return atomic_load(&writer->progress->gives_up) ? -ECANCELED : 0;
 }
 
 /* ------------------------------------------------------------------------ */
@@ -119,15 +104,6 @@ static int put_xattrs(struct writer *writer, const struct captured_node *node)
 	return store_put_xattrs(writer->to, node->node.number, node->xattrs);
 }
 
-static int write_node(struct writer *writer, const struct captured_node *node)
-{
-	int err = begin(writer);
-
-	if (!err)
-		err = store_put_node(writer->to, &node->node);
-	return err ? err : put_xattrs(writer, node);
-}
-
 /* Who has a removed file open goes on to read it: if there is no room for its bytes yet, they stay in the store. */
 static int write_gone(struct writer *writer, const struct captured_node *node)
 {
@@ -152,7 +128,7 @@ static int next_node(void *arg, struct node *node)
 	if (!captured)
 		return 0;
 	*node = captured->node;
-	err = advance(source->writer, ROW_WORTH);
+	err = capture_advance(source->writer->progress, ROW_WORTH);
 	return err ? err : 1;
 }
 
@@ -193,7 +169,7 @@ static int write_nodes(struct writer *writer)
 		}
 		err = write_gone(writer, node);
 		if (!err)
-			err = advance(writer, ROW_WORTH);
+			err = capture_advance(writer->progress, ROW_WORTH);
 	}
 	return err;
 }
@@ -221,7 +197,7 @@ static int next_name(void *arg, struct store_name *name)
 		.len = captured->len,
 		.number = captured->number,
 	};
-	err = advance(source->writer, ROW_WORTH);
+	err = capture_advance(source->writer->progress, ROW_WORTH);
 	return err ? err : 1;
 }
 
@@ -257,7 +233,7 @@ static int remove_names(struct writer *writer)
 			continue;
 		err = store_remove_name(writer->to, name->dir, name->bytes, name->len);
 		if (!err)
-			err = advance(writer, ROW_WORTH);
+			err = capture_advance(writer->progress, ROW_WORTH);
 	}
 	return err;
 }
@@ -277,197 +253,59 @@ static int write_names(struct writer *writer)
 /* ------------------------------------------------------------------------ */
 /* Bytes                                                                     */
 
-static int write_hole(struct file_writing *writing, uint64_t off, uint64_t end)
-{
-	struct writer *writer = writing->writer;
-	const uint64_t number = writing->file->number;
-	uint64_t index, count = 0, hash;
-	bool was_hole = writing->is_known;
-	int err;
+/* The items of one batch that are of a kind. */
+struct item_source {
+	struct batch *batch;
+	struct batch_item *item; /* the last one, or NULL */
+};
 
-	if (writing->is_known && !hashes_count(writer->hashes, number, &count))
-		was_hole = false;
-	for (index = off / STORE_CHUNK_SIZE; index < count && index < end / STORE_CHUNK_SIZE; index++) {
-		was_hole = was_hole && hashes_get(writer->hashes, number, index, &hash) && hash == 0;
-		hashes_set(writer->hashes, number, index, 0);
-	}
-	if (was_hole || writing->is_new)
+static struct batch_item *next_item(struct item_source *source, enum batch_kind kind)
+{
+	source->item = batch_next(source->batch, source->item, kind);
+	return source->item;
+}
+
+static int next_chunk(void *arg, struct store_chunk *chunk)
+{
+	const struct batch_item *item = next_item(arg, BATCH_CHUNK);
+
+	if (!item)
 		return 0;
-	writing->is_changed = true;
-	err = begin(writer);
-	return err ? err : store_remove_chunks(writer->to, number, off, end);
+	*chunk = (struct store_chunk){.number = item->number, .off = item->off, .bytes = item->bytes, .n = item->n};
+	return 1;
 }
 
-/* Whether the store has something else at @off than @n bytes in the writer's piece. */
-static bool is_changed(struct file_writing *writing, uint64_t off, size_t n, uint64_t *hash)
+static int next_suspect(void *arg, struct node *node)
 {
-	struct writer *writer = writing->writer;
-	uint64_t before;
+	const struct batch_item *item = next_item(arg, BATCH_NODE);
 
-	*hash = hashes_of(writer->hashes, writer->piece, n);
-	return !writing->is_known ||
-	       !hashes_get(writer->hashes, writing->file->number, off / STORE_CHUNK_SIZE, &before) || before != *hash;
-}
-
-/* Without the zeros at the end, as what is missing there reads as such. */
-static size_t trimmed(const unsigned char *bytes, size_t n)
-{
-	while (n > 0 && bytes[n - 1] == 0)
-		n--;
-	return n;
-}
-
-static int write_piece(struct file_writing *writing, uint64_t off, size_t n)
-{
-	struct writer *writer = writing->writer;
-	const uint64_t number = writing->file->number;
-	uint64_t hash;
-	int err;
-
-	n = trimmed(writer->piece, n);
-	if (writing->is_known || writing->is_kept) {
-		if (!is_changed(writing, off, n, &hash))
-			return 0;
-		hashes_set(writer->hashes, number, off / STORE_CHUNK_SIZE, hash);
-	}
-	writing->is_changed = true;
-	err = begin(writer);
-	if (err)
-		return err;
-	if (n == 0 && writing->is_new)
+	if (!item)
 		return 0;
-	if (n == 0)
-		return store_remove_chunks(writer->to, number, off, off + STORE_CHUNK_SIZE);
-	return store_put_chunk(writer->to, number, off, writer->piece, n);
+	*node = item->node->node;
+	return 1;
 }
 
-static int write_range(struct file_writing *writing, const struct journal_range *range)
+static int write_holes(struct writer *writer, struct batch *batch)
 {
-	struct writer *writer = writing->writer;
-	struct captured_file *file = writing->file;
-	struct captured_step step;
-	uint64_t off = range->from;
-	int err;
-
-	while (off < range->to && off < file->size) {
-		err = capture_step(writer->capture, file, writer->stored, off, range->to, writer->piece, &step);
-		if (!err)
-			err = step.n > 0 ? write_piece(writing, off, step.n) : write_hole(writing, off, step.end);
-		if (!err)
-			err = advance(writer, step.end - off);
-		if (err)
-			return err;
-		off = step.end;
-	}
-	return 0;
-}
-
-/* What the store may have behind the end. */
-static int cut_behind(struct file_writing *writing)
-{
-	struct writer *writer = writing->writer;
-	const struct captured_file *file = writing->file;
-	const uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
-	uint64_t count;
-	int err;
-
-	if (writing->is_new || file->n_ranges == 0 || file->ranges[file->n_ranges - 1].to <= end)
-		return 0;
-	if (writing->is_known && hashes_count(writer->hashes, file->number, &count) && count <= end / STORE_CHUNK_SIZE)
-		return 0;
-	if (writing->is_kept)
-		hashes_cut(writer->hashes, file->number, end / STORE_CHUNK_SIZE);
-	err = begin(writer);
-	return err ? err : store_remove_chunks(writer->to, file->number, end, JOURNAL_END);
-}
-
-static int write_ranges(struct file_writing *writing)
-{
-	unsigned i;
+	const struct batch_item *item = NULL;
 	int err = 0;
 
-	for (i = 0; !err && i < writing->file->n_ranges; i++)
-		err = write_range(writing, &writing->file->ranges[i]);
-	return err ? err : cut_behind(writing);
-}
-
-/* The node of a file that only may have changed: the kernel may have set its times, too. */
-static int write_suspect_node(struct file_writing *writing)
-{
-	struct writer *writer = writing->writer;
-	const struct captured_node *node = &writer->capture->nodes[writing->file->node];
-	const int64_t stamp[] = {(int64_t)node->node.size, node->node.mtime.tv_sec,  node->node.mtime.tv_nsec,
-				 node->node.ctime.tv_sec,  node->node.ctime.tv_nsec, node->node.atime.tv_sec,
-				 node->node.atime.tv_nsec};
-	bool is_new = true;
-
-	if (writing->is_kept)
-		is_new = hashes_stamp(writer->hashes, node->node.number,
-				      hashes_of(writer->hashes, stamp, sizeof(stamp)));
-	if (node->what & (JOURNAL_NODE | JOURNAL_XATTRS))
-		return 0; /* it is written already */
-	return is_new || writing->is_changed ? write_node(writer, node) : 0;
-}
-
-/* Of a file of one piece that nobody writes behind our back there is nothing to know. */
-static bool is_worth_knowing(const struct captured_file *file, const struct captured_node *node)
-{
-	return file->is_exposed || ((node->what & JOURNAL_SUSPECT) && file->size > STORE_CHUNK_SIZE);
-}
-
-static bool is_whole(const struct captured_file *file)
-{
-	return file->n_ranges == 1 && file->ranges[0].from == 0 && file->ranges[0].to == JOURNAL_END;
-}
-
-/* Whether the bytes are where they would go to: nobody got them from there, to change them. */
-static bool is_in_place(const struct writer *writer, struct captured_file *file)
-{
-	struct inode *inode = file->inode;
-	bool is;
-
-	small_rwlock_rdlock(&inode->lock);
-	is = inode->is_stored && (!writer->stored || writer->to == writer->stored);
-	small_rwlock_rdunlock(&inode->lock);
-	return is;
-}
-
-static int write_file(struct writer *writer, struct captured_file *file)
-{
-	const struct captured_node *node = &writer->capture->nodes[file->node];
-	struct file_writing writing = {.writer = writer,
-				       .file = file,
-				       /* Of a copy's files nothing can be there. */
-				       .is_new = (node->what & JOURNAL_NEW) || !writer->hashes};
-	uint64_t count;
-	int err;
-
-	if (is_in_place(writer, file))
-		return 0;
-	if (writer->hashes) {
-		writing.is_known = hashes_count(writer->hashes, file->number, &count);
-		writing.is_kept = writing.is_known || (is_worth_knowing(file, node) && is_whole(file));
-		if (!writing.is_known && writing.is_kept)
-			hashes_begin(writer->hashes, file->number);
-	}
-	err = write_ranges(&writing);
-	if (!err)
-		err = write_suspect_node(&writing);
-	if (!err && writing.is_kept && !is_worth_knowing(file, node) && file->size <= STORE_CHUNK_SIZE)
-		hashes_forget(writer->hashes, file->number);
+	while (!err && (item = batch_next(batch, item, BATCH_HOLE)))
+		err = store_remove_chunks(writer->to, item->number, item->off, item->end);
 	return err;
 }
 
-static int write_files(struct writer *writer)
+static int write_batch(void *arg, struct batch *batch)
 {
-	int err = 0;
-	size_t i;
+	struct writer *writer = arg;
+	int err = batch->used > 0 ? begin(writer) : 0;
 
-	for (i = 0; !err && i < writer->capture->n_files; i++) {
-		err = write_file(writer, &writer->capture->files[i]);
-		if (!err && atomic_load(&writer->capture->is_spoilt))
-			err = -ENOMEM;
-	}
+	if (!err && batch->counts[BATCH_HOLE] > 0)
+		err = write_holes(writer, batch);
+	if (!err && batch->counts[BATCH_NODE] > 0)
+		err = store_put_nodes(writer->to, next_suspect, &(struct item_source){.batch = batch});
+	if (!err && batch->counts[BATCH_CHUNK] > 0)
+		err = store_put_chunks(writer->to, next_chunk, &(struct item_source){.batch = batch});
 	return err;
 }
 
@@ -508,16 +346,114 @@ static int clear_nameless(struct writer *writer)
 	return store_remove_nameless(writer->to);
 }
 
-static int write_all(struct writer *writer)
+static int write_rows(struct writer *writer)
 {
 	int err = clear_names(writer);
 
 	if (!err)
 		err = write_nodes(writer);
+	return err ? err : write_names(writer);
+}
+
+/* By one thread, in turn. */
+static int write_in_turn(struct writer *writer, struct capture_reading *reading)
+{
+	int err = write_rows(writer);
+
+	return err ? err : capture_read_files(reading);
+}
+
+static void *read_aside(void *arg)
+{
+	struct capture_reading *reading = arg;
+	int err = capture_read_files(reading);
+
+	if (err)
+		(void)snprintf(reading->reason, sizeof(reading->reason), "%s", store_reason()); /* as long */
+	return (void *)(intptr_t)err;
+}
+
+static int write_batches(struct writer *writer, struct batches *batches)
+{
+	struct batch *batch;
+	int err = 0;
+
+	while (!err && (batch = batches_take(batches))) {
+		err = write_batch(writer, batch);
+		batches_return(batches, batch);
+	}
+	return err;
+}
+
+static int write_side_by_side(struct writer *writer, struct capture_reading *reading, pthread_t reader)
+{
+	void *told;
+	int err, read_err;
+
+	err = write_rows(writer);
 	if (!err)
-		err = write_names(writer);
-	if (!err)
-		err = write_files(writer);
+		err = write_batches(writer, &reading->batches);
+	if (err)
+		batches_refuse(&reading->batches, err);
+	(void)pthread_join(reader, &told); /* it is there */
+	read_err = (int)(intptr_t)told;
+	if (err || !read_err)
+		return err;
+	store_take_reason(reading->reason);
+	return read_err;
+}
+
+static uint64_t bytes_to_read(const struct captured_file *file)
+{
+	const struct journal_range *range;
+	uint64_t bytes = 0;
+	unsigned i;
+
+	for (i = 0; i < file->n_ranges; i++) {
+		range = &file->ranges[i];
+		if (range->from < file->size)
+			bytes += (range->to < file->size ? range->to : file->size) - range->from;
+	}
+	return bytes;
+}
+
+static bool is_worth_a_thread(const struct capture *capture)
+{
+	uint64_t bytes = 0;
+	size_t i;
+
+	for (i = 0; i < capture->n_files && i < FILES_FOR_A_THREAD; i++)
+		bytes += bytes_to_read(&capture->files[i]);
+	return i == FILES_FOR_A_THREAD || bytes >= BYTES_FOR_A_THREAD;
+}
+
+static int write_rows_and_files(struct writer *writer, struct capture_reading *reading)
+{
+	pthread_t reader;
+	int err;
+
+	batches_init(&reading->batches, NULL, writer);
+	if (is_worth_a_thread(writer->capture) && pthread_create(&reader, NULL, read_aside, reading) == 0) {
+		err = write_side_by_side(writer, reading, reader);
+	} else {
+		reading->batches.write = write_batch;
+		err = write_in_turn(writer, reading);
+	}
+	batches_done(&reading->batches);
+	return err;
+}
+
+static int write_all(struct writer *writer, struct store *stored)
+{
+	struct capture_reading reading = {
+		.capture = writer->capture,
+		.stored = stored,
+		.is_copy = writer->to != stored,
+		.hashes = writer->hashes,
+		.progress = writer->progress,
+	};
+	int err = write_rows_and_files(writer, &reading);
+
 	if (!err)
 		err = clear_nameless(writer);
 	if (!err && atomic_load(&writer->capture->is_spoilt))
@@ -550,23 +486,18 @@ static void forget_gone(struct writer *writer)
 int capture_write(struct capture *capture, struct store *to, struct store *stored, struct hashes *hashes,
 		  struct capture_progress *progress)
 {
-	struct writer *writer = malloc(sizeof(*writer));
+	struct writer writer = {.capture = capture, .to = to, .hashes = hashes, .progress = progress};
 	int err;
 
-	if (!writer)
-		return -ENOMEM;
-	*writer =
-		(struct writer){.capture = capture, .to = to, .stored = stored, .hashes = hashes, .progress = progress};
-	begin_progress(writer);
-	err = write_all(writer);
-	if (err && writer->has_begun)
+	begin_progress(&writer);
+	err = write_all(&writer, stored);
+	if (err && writer.has_begun)
 		store_rollback(to);
-	else if (writer->has_begun)
+	else if (writer.has_begun)
 		err = store_commit(to, &capture->counters);
 	if (err)
-		forget_hashes(writer);
+		forget_hashes(&writer);
 	else
-		forget_gone(writer);
-	free(writer);
+		forget_gone(&writer);
 	return err;
 }

@@ -27,7 +27,7 @@
 /* ------------------------------------------------------------------------ */
 /* What went wrong                                                           */
 
-static _Thread_local char reason[256];
+static _Thread_local char reason[STORE_REASON_SIZE];
 
 const char *store_reason(void)
 {
@@ -43,6 +43,12 @@ static void set_reason(const char *text)
 	for (i = 0; reason[i]; i++)
 		if ((unsigned char)reason[i] < ' ')
 			reason[i] = ' ';
+}
+
+void store_take_reason(const char *text)
+{
+	if (text[0])
+		set_reason(text);
 }
 
 static bool is_disk_full(const struct store_db *db)

@@ -53,6 +53,10 @@ int store_close(struct store *store);
 /* Why the last call of this thread failed, in one line without the name of the file. */
 const char *store_reason(void);
 
+/* What another thread was told is the reason of this one's, too; "" is none. */
+#define STORE_REASON_SIZE 256
+void store_take_reason(const char *reason);
+
 /* The counters of a tree, which outlast a mount. */
 struct store_counters {
 	uint64_t next_number; /* no inode has this one or a greater one, or ever had */

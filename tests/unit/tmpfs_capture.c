@@ -461,6 +461,123 @@ static void a_copy_can_be_given_up(void **state)
 	assert_int_equal(store_close(store), 0);
 }
 
+/* So many that another thread reads them. */
+#define MANY 600
+
+static void make_many(struct setting *setting)
+{
+	static char bytes[2 * CHUNK];
+	struct inode *inode;
+	char name[16];
+	unsigned i;
+
+	for (i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "many-%u", i);
+		memset(bytes, (int)(i % 256), sizeof(bytes));
+		assert_int_equal(tree_create(setting->tree, ROOT, name, 0644, owner, NULL, &inode), 0);
+		assert_int_equal(file_write(inode, setting->tree->plane, bytes, i * 200, i % 3 * CHUNK, 0), i * 200);
+		tree_put(setting->tree, inode);
+	}
+}
+
+static void change_many(struct setting *setting)
+{
+	const struct inode_change cut = {.set = INODE_SET_SIZE, .size = 10};
+	struct inode *inode;
+	struct stat st;
+	char name[16];
+	unsigned i;
+
+	for (i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "many-%u", i);
+		assert_int_equal(tree_lookup(setting->tree, ROOT, name, &inode), 0);
+		if (i % 3)
+			assert_int_equal(inode_change(inode, setting->tree->plane, &cut, &st), 0);
+		else
+			assert_int_equal(file_write(inode, setting->tree->plane, "new", 3, CHUNK, 0), 3);
+		tree_put(setting->tree, inode);
+	}
+}
+
+static void many_files_are_read_while_others_are_written(void **state)
+{
+	struct setting *setting = *state;
+
+	make_many(setting);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+	change_many(setting);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void many_files_of_which_reading_fails_are_committed_later(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+
+	commit(setting);
+	make_many(setting);
+	capture = taken(setting, CAPTURE_CHANGES);
+	atomic_store(&capture->is_spoilt, true); /* as if there had been no memory to set something aside */
+	assert_int_equal(capture_write(capture, setting->store, setting->store, setting->hashes, NULL), -ENOMEM);
+	capture_end(capture, false);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void a_copy_of_many_files_can_be_given_up(void **state)
+{
+	struct setting *setting = *state;
+	struct capture_progress progress = {.gives_up = true};
+	struct capture *capture;
+
+	make_many(setting);
+	capture = taken(setting, CAPTURE_ALL);
+	assert_int_equal(capture_write(capture, setting->store, setting->store, setting->hashes, &progress),
+			 -ECANCELED);
+	capture_end(capture, false);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void *fill_batches(void *arg)
+{
+	struct batches *batches = arg;
+	struct batch_item *item;
+	int err;
+
+	do {
+		err = batches_room(batches, &item);
+		if (!err) {
+			*item = (struct batch_item){.kind = BATCH_CHUNK, .n = STORE_CHUNK_SIZE};
+			batches_add(batches, item);
+		}
+	} while (!err);
+	return (void *)(intptr_t)batches_end(batches, err);
+}
+
+/* Else it would wait for ever for a batch that comes back. */
+static void who_reads_hears_that_no_more_is_wanted(void **state)
+{
+	struct batches batches;
+	struct batch *batch;
+	pthread_t reader;
+	void *told;
+
+	(void)state;
+	batches_init(&batches, NULL, NULL);
+	assert_int_equal(pthread_create(&reader, NULL, fill_batches, &batches), 0);
+	batch = batches_take(&batches);
+	assert_non_null(batch);
+	assert_true(batch->counts[BATCH_CHUNK] > 1);
+	batches_return(&batches, batch);
+	batches_refuse(&batches, -EIO);
+	assert_int_equal(pthread_join(reader, &told), 0);
+	assert_int_equal((int)(intptr_t)told, -EIO);
+	batches_done(&batches);
+}
+
 static void a_hole_of_a_terabyte_costs_nothing(void **state)
 {
 	struct setting *setting = *state;
@@ -657,6 +774,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_given_back_is_committed_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_journal_writes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_can_be_given_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_files_are_read_while_others_are_written, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(many_files_of_which_reading_fails_are_committed_later, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_copy_of_many_files_can_be_given_up, set_up, tear_down),
+		cmocka_unit_test(who_reads_hears_that_no_more_is_wanted),
 		cmocka_unit_test_setup_teardown(a_hole_of_a_terabyte_costs_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_a_hole_ends_where_the_capture_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_bytes_that_were_never_read_are_in_a_copy_though_they_go, set_up,
