@@ -105,7 +105,9 @@ static const char make_blobs[] = "UPDATE contents SET name = CAST(name AS BLOB) 
 				 "UPDATE inodes SET target = CAST(target AS BLOB) WHERE typeof(target) = 'text';\n"
 				 "UPDATE inodes SET data = CAST(data AS BLOB) WHERE typeof(data) = 'text';\n";
 
-static const char drop_orphans[] = "DELETE FROM inodes WHERE id <> 1 AND id NOT IN (SELECT inode FROM contents);\n";
+static const char drop_orphans[] = "DELETE FROM inodes WHERE id <> 1 AND id NOT IN (SELECT inode FROM contents);\n"
+				   "DELETE FROM chunks WHERE inode NOT IN (SELECT id FROM inodes);\n"
+				   "DELETE FROM xattrs WHERE inode NOT IN (SELECT id FROM inodes);\n";
 
 /* "..", by which the reference finds the parent of its root. */
 static const char name_root[] = "INSERT OR IGNORE INTO contents (name, inode, parent_inode) VALUES (x'2e2e', 1, 1);\n";

@@ -173,21 +173,26 @@ int store_put_chunk(struct store *store, uint64_t number, uint64_t off, const vo
 	return err ? err : put_chunk(&store->writer, number, off, bytes, n);
 }
 
-int store_remove_chunks(struct store *store, uint64_t number, uint64_t from, uint64_t to)
+static int remove_chunks(struct store_db *db, uint64_t number, uint64_t from, uint64_t to)
 {
-	struct store_db *db = &store->writer;
 	sqlite3_stmt *statement;
 	int err;
 
-	err = move_data(store, number);
-	if (!err)
-		err = store_prepare(db, STORE_REMOVE_CHUNKS, &statement);
+	err = store_prepare(db, STORE_REMOVE_CHUNKS, &statement);
 	if (err)
 		return err;
 	bind_number(statement, 1, number);
 	bind_number(statement, 2, from < INT64_MAX ? from : INT64_MAX);
 	bind_number(statement, 3, to < INT64_MAX ? to : INT64_MAX);
 	return store_run(db, statement);
+}
+
+int store_remove_chunks(struct store *store, uint64_t number, uint64_t from, uint64_t to)
+{
+	int err;
+
+	err = move_data(store, number);
+	return err ? err : remove_chunks(&store->writer, number, from, to);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -287,7 +292,12 @@ int store_put_nodes(struct store *store, int (*next)(void *arg, struct node *nod
 
 int store_remove_node(struct store *store, uint64_t number)
 {
-	return run_on(&store->writer, STORE_REMOVE_NODE, number);
+	struct store_db *db = &store->writer;
+	int err = remove_chunks(db, number, 0, INT64_MAX);
+
+	if (!err)
+		err = run_on(db, STORE_CLEAR_XATTRS, number);
+	return err ? err : run_on(db, STORE_REMOVE_NODE, number);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -387,5 +397,10 @@ int store_remove_all_names(struct store *store)
 
 int store_remove_nameless(struct store *store)
 {
-	return store_do(&store->writer, STORE_REMOVE_NAMELESS);
+	struct store_db *db = &store->writer;
+	int err = store_do(db, STORE_REMOVE_NAMELESS);
+
+	if (!err)
+		err = store_do(db, STORE_REMOVE_LOST_CHUNKS);
+	return err ? err : store_do(db, STORE_REMOVE_LOST_XATTRS);
 }

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #define ROOT TREE_ROOT_NUMBER
@@ -168,10 +169,31 @@ static void assert_same_lines(char *found, char *expected)
 	}
 }
 
+static void assert_no_row(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *statement;
+
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
+	assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
+}
+
+/* The schema's keys and checks, which nobody looks at while it is written. */
+static void assert_sound(const char *path)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	assert_no_row(db, "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
+	assert_no_row(db, "SELECT * FROM pragma_foreign_key_check");
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 static void assert_kept(struct setting *setting, char *expected)
 {
 	char *found = kept(setting);
 
+	assert_sound(at("kept"));
 	cut_counters(found);
 	cut_counters(expected);
 	assert_same_lines(found, expected);

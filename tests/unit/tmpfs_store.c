@@ -308,25 +308,6 @@ static void the_order_of_writes_within_a_transaction_is_free(void **state)
 	assert_sound(at("a.db"));
 }
 
-static void a_name_that_leads_nowhere_is_not_committed(void **state)
-{
-	struct store *store;
-
-	(void)state;
-	make_tree(at("a.db"));
-	store = opened(at("a.db"), STORE_KEEP);
-	ok(store_begin(store));
-	put_name(store, "nowhere", 99);
-	assert_int_equal(store_commit(store, &counters), -EIO);
-	assert_non_null(strstr(store_reason(), "FOREIGN KEY"));
-	ok(store_begin(store)); /* it goes on */
-	put_node(store, 99, S_IFDIR);
-	put_name(store, "nowhere", 99);
-	commit(store);
-	ok(store_close(store));
-	assert_sound(at("a.db"));
-}
-
 /* Files with a name and some bytes each, from number 10 on; one that cannot be had at @broken. */
 struct many {
 	uint64_t at, end, broken;
@@ -983,7 +964,6 @@ int main(void)
 		WITH_PLACE(what_is_changed_is_read_again),
 		WITH_PLACE(what_is_rolled_back_was_never_there),
 		WITH_PLACE(the_order_of_writes_within_a_transaction_is_free),
-		WITH_PLACE(a_name_that_leads_nowhere_is_not_committed),
 		WITH_PLACE(many_rows_are_as_good_as_one_by_one),
 		WITH_PLACE(s1_what_ends_many_rows_is_told_and_the_store_goes_on),
 		WITH_PLACE(s3_a_table_of_the_database_does_not_take_the_place_of_rows),
