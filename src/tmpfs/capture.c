@@ -14,6 +14,8 @@
 #define BLOCK_SIZE ((size_t)1 << 20)
 /* More is not set aside: a capture for which it would be fails, rather than the machine's memory. */
 #define ASIDE_MAX ((uint64_t)256 << 20)
+/* From so many files on, it is worth a second thread to ask the kernel about them. */
+#define SETTLED_BY_TWO 1000
 
 /* ------------------------------------------------------------------------ */
 /* Memory                                                                    */
@@ -290,6 +292,84 @@ static int by_number(const void *a, const void *b)
 }
 
 /* ------------------------------------------------------------------------ */
+/* Before it is taken                                                        */
+
+/* Files to look at. */
+struct settling {
+	struct tree *tree;
+	const uint64_t *numbers;
+	size_t n;
+};
+
+static void settle_inode(struct tree *tree, struct inode *inode)
+{
+	small_rwlock_wrlock(&inode->lock);
+	inode_refresh_locked(inode, tree->plane);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
+static void *settle_some(void *arg)
+{
+	const struct settling *settling = arg;
+	struct inode *inode;
+	size_t i;
+
+	for (i = 0; i < settling->n; i++) {
+		inode = tree_get(settling->tree, settling->numbers[i]);
+		if (!inode)
+			continue; /* it is gone */
+		settle_inode(settling->tree, inode);
+		tree_put(settling->tree, inode);
+	}
+	return NULL;
+}
+
+/* By two threads, if there are many. */
+static void settle_numbers(struct tree *tree, const uint64_t *numbers, size_t n)
+{
+	const size_t half = n / 2;
+	struct settling first = {.tree = tree, .numbers = numbers, .n = half};
+	struct settling second = {.tree = tree, .numbers = numbers + half, .n = n - half};
+	pthread_t helper;
+	bool has_helper;
+
+	has_helper = n >= SETTLED_BY_TWO && pthread_create(&helper, NULL, settle_some, &first) == 0;
+	if (!has_helper)
+		(void)settle_some(&first);
+	(void)settle_some(&second);
+	if (has_helper)
+		(void)pthread_join(helper, NULL);
+}
+
+void capture_settle(struct tree *tree)
+{
+	uint64_t *numbers;
+	size_t n;
+
+	journal_take_closed(tree->journal, &numbers, &n);
+	settle_numbers(tree, numbers, n);
+	free(numbers);
+}
+
+/* Where it is not noted what was closed. */
+static void settle_all(struct tree *tree)
+{
+	struct inode **inodes;
+	unsigned shard;
+	size_t n, i;
+
+	for (shard = 0; shard < ITABLE_SHARDS; shard++) {
+		if (itable_get_all(&tree->inodes, shard, &inodes, &n))
+			return; /* taking them asks */
+		for (i = 0; i < n; i++) {
+			settle_inode(tree, inodes[i]);
+			tree_put(tree, inodes[i]);
+		}
+		free(inodes);
+	}
+}
+
+/* ------------------------------------------------------------------------ */
 /* Life                                                                      */
 
 static uint64_t now_ns(void)
@@ -362,6 +442,10 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 		return -ENOMEM;
 	capture->tree = tree;
 	capture->kind = kind;
+	if (journal_keeps(tree->journal))
+		capture_settle(tree);
+	else
+		settle_all(tree);
 	journal_close_gate(tree->journal);
 	start = now_ns();
 	err = take_closed(capture);

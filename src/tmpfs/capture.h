@@ -32,6 +32,10 @@ enum capture_kind {
 	CAPTURE_ALL,
 };
 
+/* Asks the kernel about files that were closed after it could write to them: what is asked now does not hold anybody up when a
+ * capture is taken.  Any thread that may call capture_take(). */
+void capture_settle(struct tree *tree);
+
 /* Returns 0 or -ENOMEM, with nothing taken. */
 int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken);
 

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* No more are waited for: 8 MiB. */
+#define CLOSED_MAX ((size_t)1 << 20)
+
 /* ------------------------------------------------------------------------ */
 /* Notes                                                                     */
 
@@ -202,6 +205,7 @@ void journal_free(struct journal *journal)
 	if (!journal)
 		return;
 	changes_free(journal->changes);
+	free(journal->closed);
 	(void)pthread_mutex_destroy(&journal->lock);
 	(void)pthread_rwlock_destroy(&journal->gate); /* fails only while it is held */
 	free(journal);
@@ -267,6 +271,54 @@ void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_
 	journal_note_range(journal, inode->number, JOURNAL_NODE | JOURNAL_BYTES, from, to);
 	if (journal_is_captured(journal))
 		capture_rescue(journal, plane, inode, from, to);
+}
+
+/* ------------------------------------------------------------------------ */
+/* What was closed                                                           */
+
+static bool has_room_for_closed_locked(struct journal *journal)
+{
+	size_t max = journal->closed_max ? 2 * journal->closed_max : 256;
+	uint64_t *grown;
+
+	if (journal->n_closed < journal->closed_max)
+		return true;
+	grown = max <= CLOSED_MAX ? realloc(journal->closed, max * sizeof(grown[0])) : NULL;
+	if (!grown)
+		return false;
+	journal->closed = grown;
+	journal->closed_max = max;
+	return true;
+}
+
+void journal_note_closed(struct journal *journal, uint64_t number)
+{
+	if (!journal_keeps(journal))
+		return;
+	pthread_mutex_lock(&journal->lock);
+	if (has_room_for_closed_locked(journal))
+		journal->closed[journal->n_closed++] = number;
+	pthread_mutex_unlock(&journal->lock);
+}
+
+void journal_take_closed(struct journal *journal, uint64_t **numbers, size_t *n)
+{
+	pthread_mutex_lock(&journal->lock);
+	*numbers = journal->closed;
+	*n = journal->n_closed;
+	journal->closed = NULL;
+	journal->n_closed = journal->closed_max = 0;
+	pthread_mutex_unlock(&journal->lock);
+}
+
+bool journal_has_closed(struct journal *journal)
+{
+	bool has;
+
+	pthread_mutex_lock(&journal->lock);
+	has = journal->n_closed > 0;
+	pthread_mutex_unlock(&journal->lock);
+	return has;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -89,6 +89,8 @@ struct journal {
 	/* guarded by lock */
 	struct changes *changes;
 	struct capture *captures; /* under way */
+	uint64_t *closed; /* numbers of files that were suspect when they were closed: capture_settle() */
+	size_t n_closed, closed_max;
 
 	_Atomic unsigned n_captures; /* so that nobody asks in vain */
 };
@@ -128,6 +130,14 @@ void journal_note_name(struct journal *journal, uint64_t dir, const char *name, 
 
 /* The bytes of @inode, which is locked for writing, from @from to @to are about to change. */
 void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_t from, uint64_t to);
+
+/* A suspect file was closed: in a moment it will be seen that nobody can write to it any more.  It is worth looking before a
+ * capture has to; where there is no memory for the note, that looks. */
+void journal_note_closed(struct journal *journal, uint64_t number);
+
+/* Those noted since the last time, for the caller to free(3). */
+void journal_take_closed(struct journal *journal, uint64_t **numbers, size_t *n);
+bool journal_has_closed(struct journal *journal);
 
 /* Takes what is noted, for the caller to free or to give back; from here on all begins anew.  Returns -ENOMEM with nothing
  * taken. */

@@ -10,8 +10,9 @@
 
 /* Notes that take more are committed before their time. */
 #define HEAVY ((uint64_t)64 << 20)
-/* How often the weight of the notes is looked at, within the interval. */
-#define LOOK_S 1
+/* How often, within the interval, it is looked how much the notes weigh, and which files were closed; and how often while files are. */
+#define LOOK_MS 1000
+#define LOOK_BUSY_MS 100
 
 /* ------------------------------------------------------------------------ */
 /* Bytes that are still in the store                                         */
@@ -89,15 +90,33 @@ static int commit(struct saver *saver)
 	return err;
 }
 
-static void deadline_after(struct timespec *deadline, unsigned seconds)
+static void deadline_after_ms(struct timespec *deadline, unsigned ms)
 {
 	(void)clock_gettime(CLOCK_MONOTONIC, deadline); /* fails only for an unknown clock */
-	deadline->tv_sec += seconds;
+	deadline->tv_sec += ms / 1000;
+	deadline->tv_nsec += ms % 1000 * 1000000L;
+	if (deadline->tv_nsec >= 1000000000) {
+		deadline->tv_sec++;
+		deadline->tv_nsec -= 1000000000;
+	}
 }
 
 static bool is_before(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* So that a commit finds it done.  Returns whether there was something to do. */
+static bool settle_unlocked(struct saver *saver)
+{
+	bool is_busy;
+
+	pthread_mutex_unlock(&saver->lock);
+	is_busy = journal_has_closed(saver->tree->journal);
+	if (is_busy)
+		capture_settle(saver->tree);
+	pthread_mutex_lock(&saver->lock);
+	return is_busy;
 }
 
 /* Until somebody waits for a commit, or it is time for one. */
@@ -107,13 +126,15 @@ static void wait_locked(struct saver *saver)
 
 	due.tv_sec += saver->options.interval_s;
 	while (saver->wanted == saver->begun && !saver->is_stopping) {
-		deadline_after(&look, LOOK_S);
+		deadline_after_ms(&look, settle_unlocked(saver) ? LOOK_BUSY_MS : LOOK_MS);
+		if (saver->wanted > saver->begun || saver->is_stopping)
+			return; /* while it was not locked */
 		if (saver->options.interval_s > 0 && is_before(&due, &look))
 			look = due;
 		(void)pthread_cond_timedwait(&saver->to_do, &saver->lock, &look);
 		if (journal_weight(saver->tree->journal) > HEAVY)
 			return;
-		deadline_after(&look, 0);
+		deadline_after_ms(&look, 0);
 		if (saver->options.interval_s > 0 && !is_before(&look, &due))
 			return;
 	}
@@ -127,7 +148,7 @@ static void commit_once_locked(struct saver *saver)
 
 	if (saver->wanted < number)
 		saver->wanted = number;
-	deadline_after(&saver->last_begin, 0);
+	deadline_after_ms(&saver->last_begin, 0);
 	pthread_mutex_unlock(&saver->lock);
 	err = commit(saver);
 	tell(saver, err);
@@ -240,7 +261,7 @@ int saver_start(struct saver *saver)
 
 	if (!saver_keeps(saver))
 		return 0;
-	deadline_after(&saver->last_begin, 0);
+	deadline_after_ms(&saver->last_begin, 0);
 	err = pthread_create(&saver->thread, NULL, run, saver);
 	saver->is_running = err == 0;
 	return -err;

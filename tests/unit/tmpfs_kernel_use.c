@@ -2,6 +2,8 @@
 /* The kernel's plane: files that are mapped, or go while the kernel still has them open. */
 #include "tmpfs_kernel.h"
 
+#include "capture.h"
+
 static void unlinked_file_whose_release_is_on_its_way_leaves(void **state)
 {
 	struct fixture *f = fixture_of(state);
@@ -155,6 +157,38 @@ static void T7_what_grows_while_it_leaves_is_counted(void **state)
 	tree_put(f->tree, inode);
 }
 
+/* Many of them, as a program leaves them behind: the first still mapped. */
+static void what_was_closed_is_asked_for_before_a_capture_is(void **state)
+{
+	enum { FILES = 20 };
+	struct fixture *f = fixture_of(state);
+	struct inode *inodes[FILES];
+	char *maps[FILES], name[16];
+	unsigned i;
+
+	f->tree->journal->is_kept = true;
+	for (i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "f%u", i);
+		inodes[i] = new_file(f, name);
+		maps[i] = map_behind_our_back(f, open_file(f, inodes[i], FILE_OPEN_WRITER).handle, 4096);
+		close_file(f, inodes[i], FILE_OPEN_WRITER);
+		assert_true(data_is_exposed(f->tree->plane, &inodes[i]->data));
+	}
+	assert_true(journal_has_closed(f->tree->journal));
+	remove_file(f, "f1", inodes[1]);
+	for (i = 1; i < FILES; i++)
+		munmap(maps[i], 4096);
+	capture_settle(f->tree);
+	assert_false(journal_has_closed(f->tree->journal));
+	for (i = 0; i < FILES; i++)
+		if (i != 1)
+			assert_int_equal(data_is_exposed(f->tree->plane, &inodes[i]->data), i == 0);
+	munmap(maps[0], 4096);
+	for (i = 0; i < FILES; i++)
+		if (i != 1)
+			tree_put(f->tree, inodes[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +197,7 @@ int main(void)
 		TEST(D4_unmapped_empty_file_gives_up_its_backing_file),
 		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),
 		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
+		TEST(what_was_closed_is_asked_for_before_a_capture_is),
 		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
 	};
