@@ -10,6 +10,9 @@
 #include <sys/types.h>
 #include <time.h>
 
+/* Numbers go up to here: what follows is the first that there is not, and fits where a sign is. */
+#define NODE_NUMBER_MAX ((uint64_t)INT64_MAX - ((uint64_t)1 << 40))
+
 struct node {
 	uint64_t number;
 	mode_t mode; /* type and permissions */

@@ -17,8 +17,6 @@
 #define STORE_VERSION 1
 
 #define STORE_ROOT UINT64_C(1)
-/* Numbers of inodes stay below: what is left is room for those that an unclean end skips. */
-#define STORE_NUMBER_MAX (INT64_MAX - (INT64_C(1) << 40))
 /* More than a mount gives out between two commits. */
 #define STORE_SKIP (UINT64_C(1) << 32)
 

@@ -86,7 +86,7 @@ static const struct {
 	const char *name;
 	int64_t min, max;
 } node_columns[] = {
-	[NODE_ID] = {"id", 1, STORE_NUMBER_MAX},
+	[NODE_ID] = {"id", 1, NODE_NUMBER_MAX},
 	[NODE_MODE] = {"mode", 0, UINT16_MAX},
 	[NODE_UID] = {"uid", 0, UINT32_MAX - 1},
 	[NODE_GID] = {"gid", 0, UINT32_MAX - 1},
@@ -268,13 +268,15 @@ static int take_state(sqlite3_stmt *row, void *arg, struct store_error *error)
 	struct store_counters *counters = arg;
 	int64_t next = sqlite3_column_int64(row, 0), generation = sqlite3_column_int64(row, 1);
 
-	if (next < 1 || next > STORE_NUMBER_MAX || generation < 0 || generation > UINT32_MAX)
+	if (next < 1 || (uint64_t)next > NODE_NUMBER_MAX + 1 || generation < 0 || generation > UINT32_MAX)
 		return store_say(error, -EUCLEAN,
 				 "its counters cannot be: next_number %" PRId64 ", generation %" PRId64, next,
 				 generation);
 	counters->next_number = (uint64_t)next;
 	if (sqlite3_column_int64(row, 2) == 0)
-		counters->next_number += STORE_SKIP;
+		counters->next_number = counters->next_number < NODE_NUMBER_MAX - STORE_SKIP
+						? counters->next_number + STORE_SKIP
+						: NODE_NUMBER_MAX + 1;
 	counters->generation = (uint32_t)generation;
 	return 0;
 }

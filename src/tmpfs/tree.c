@@ -180,10 +180,24 @@ give:
 	return err;
 }
 
+/* Only a database that somebody made comes near the end of them. */
+static bool take_number(struct tree *tree, uint64_t *number)
+{
+	*number = atomic_load_explicit(&tree->next_number, memory_order_relaxed);
+	do
+		if (*number > NODE_NUMBER_MAX)
+			return false;
+	while (!atomic_compare_exchange_weak_explicit(&tree->next_number, number, *number + 1, memory_order_relaxed,
+						      memory_order_relaxed));
+	return true;
+}
+
 int tree_make_inode(struct tree *tree, mode_t mode, struct owner owner, struct inode **made)
 {
-	uint64_t number = atomic_fetch_add_explicit(&tree->next_number, 1, memory_order_relaxed);
+	uint64_t number;
 
+	if (!take_number(tree, &number))
+		return -ENOSPC;
 	return tree_make_numbered(tree, number, mode, owner, made);
 }
 

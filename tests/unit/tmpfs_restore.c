@@ -396,6 +396,43 @@ static void capabilities_and_acls_are_what_they_were(void **state)
 	tree_free(tree);
 }
 
+static struct tree *restored_from(struct store *store)
+{
+	struct tree *tree = new_tree(&ample);
+	struct tree_restored restored;
+	struct store_error error = {""};
+
+	if (tree_restore(tree, store, &restored, &error))
+		fail_msg("%s", error.text);
+	return tree;
+}
+
+static void S4_after_the_last_number_there_is_no_more_room(void **state)
+{
+	struct store_counters counters = {.generation = 9};
+	struct inode *inode;
+	struct store *store;
+	struct tree *tree;
+	unsigned i;
+
+	(void)state;
+	make_small_tree(at("a.db"));
+	run(at("a.db"), "UPDATE inodes SET id = 9223370937343148031 WHERE id = 4;"
+			"UPDATE contents SET inode = 9223370937343148031 WHERE inode = 4;");
+	for (i = 0; i < 2; i++) {
+		store = opened(at("a.db"), STORE_KEEP);
+		tree = restored_from(store);
+		assert_int_equal(inode_at(tree, ROOT, "link")->number, NODE_NUMBER_MAX);
+		assert_int_equal(tree_create(tree, ROOT, "one more", 0644, (struct owner){0}, NULL, &inode), -ENOSPC);
+		counters.next_number = tree->next_number;
+		assert_int_equal(store_begin(store), 0);
+		assert_int_equal(store_commit(store, &counters), 0);
+		tree_free(tree);
+		assert_int_equal(store_close(store), 0);
+		run(at("a.db"), "UPDATE state SET is_clean = 0"); /* which skips some */
+	}
+}
+
 static void counters_go_on(void **state)
 {
 	struct tree_restored restored;
@@ -433,6 +470,7 @@ int main(void)
 		WITH_PLACE(limits_that_are_too_small_are_named),
 		WITH_PLACE(allocations_that_fail_are_an_error_and_leave_no_trace),
 		WITH_PLACE(capabilities_and_acls_are_what_they_were),
+		WITH_PLACE(S4_after_the_last_number_there_is_no_more_room),
 		WITH_PLACE(counters_go_on),
 	};
 
