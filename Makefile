@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BUILD := build
 BENCH_BUILD := build-bench
-TEST_BUILDS := build-gcc build-clang build-asan build-tsan
+TEST_BUILDS := build-gcc build-clang build-asan build-tsan build-fuzz
 
 .PHONY: all help setup setup-bench run test bench charts install clean
 
@@ -16,7 +16,7 @@ help:
 	@echo 'make                build: build/lltest, build/tmpfs, build/passthroughfs'
 	@echo 'make run            mount the three under run/ until Ctrl-C; SOURCE=DIR is what passthroughfs mirrors'
 	@echo 'make run FS=NAME    mount one of them; MOUNTPOINT=DIR says where'
-	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan, TESTS=PYTEST-ARGUMENTS'
+	@echo 'make test           run every check and test; ONLY=format|build|install|unit|mounted|asan|tsan|fuzz, TESTS=PYTEST-ARGUMENTS'
 	@echo 'make bench          our file systems against the kernel and others that do the same (as root, up to 15 minutes);'
 	@echo '                    ONLY=tmpfs,metadata a part, BASELINE=FILE against a saved result; bench/README.md has the rest'
 	@echo 'make charts         the results of the last make bench, of everything, to docs/performance.md'
