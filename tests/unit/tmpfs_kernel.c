@@ -95,7 +95,6 @@ static void times_that_were_set_hold_until_the_next_access(void **state)
 	struct inode *inode = new_file(f, "f");
 	struct timespec now;
 	int handle;
-	char byte;
 
 	inode_now(&now);
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
@@ -116,12 +115,33 @@ static void times_that_were_set_hold_until_the_next_access(void **state)
 		assert_in_range(stat_of(f, inode).st_mtim.tv_sec, now.tv_sec, now.tv_sec + 60);
 		set_times(f, inode, now.tv_sec - 1000, now.tv_sec - 100);
 		handle = open_file(f, inode, 0).handle;
-		assert_int_equal(pread(f->registry.fds[handle], &byte, 1, 0), 1);
+		read_behind_our_back(f, handle);
 		close_file(f, inode, 0);
 		assert_in_range(stat_of(f, inode).st_atim.tv_sec, now.tv_sec, now.tv_sec + 60);
 		assert_int_equal(stat_of(f, inode).st_mtim.tv_sec, now.tv_sec - 100);
 		empty(f, inode);
 	}
+	tree_put(f->tree, inode);
+}
+
+/* Such as a commit, or a copy. */
+static void what_we_read_for_ourselves_is_no_access(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct data_plane *plane = f->tree->plane;
+	int handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
+	char buf[5];
+
+	write_behind_our_back(f, handle, "hello", 0);
+	set_times(f, inode, 5, 5);
+	assert_int_equal(plane->ops->read(plane, &inode->data, buf, sizeof(buf), 0), 5);
+	assert_int_equal(stat_of(f, inode).st_atim.tv_sec, 5);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_int_equal(plane->ops->read(plane, &inode->data, buf, sizeof(buf), 0), 5);
+	open_file(f, inode, 0);
+	close_file(f, inode, 0);
+	assert_int_equal(stat_of(f, inode).st_atim.tv_sec, 5);
 	tree_put(f->tree, inode);
 }
 
@@ -353,6 +373,7 @@ int main(void)
 		TEST(D3_file_that_cannot_be_handed_out_goes_through_us),
 		TEST(what_is_written_behind_our_back_shows),
 		TEST(times_that_were_set_hold_until_the_next_access),
+		TEST(what_we_read_for_ourselves_is_no_access),
 		TEST(file_that_was_another_ones_is_empty_and_has_no_past),
 		TEST(time_to_come_of_another_file_is_not_taken_over),
 		TEST(setuid_bit_goes_with_a_write_that_we_do_not_see),
