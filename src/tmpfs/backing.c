@@ -24,6 +24,9 @@
 #define SIZE_UNREACHED (UINT64_C(1) << 62)
 
 /* More does not make opening any faster, and takes memory. */
+/* Of a file, and of all, so many bytes are read ahead. */
+#define AHEAD_FILE_MAX 4096
+#define AHEAD_MAX ((size_t)64 << 20)
 #define WARM_MAX 8192
 #define SPARES_MAX 256
 #define NAME_SIZE 20
@@ -390,11 +393,69 @@ static void remove_file(struct backing_store *store, struct backing *backing)
 	free(backing);
 }
 
+static bool charge_ahead(struct backing_store *store, size_t n)
+{
+	bool is_charged;
+
+	pthread_mutex_lock(&store->lock);
+	is_charged = n <= AHEAD_MAX - store->ahead;
+	if (is_charged)
+		store->ahead += n;
+	pthread_mutex_unlock(&store->lock);
+	return is_charged;
+}
+
+static void uncharge_ahead(struct backing_store *store, size_t n)
+{
+	pthread_mutex_lock(&store->lock);
+	store->ahead -= n;
+	pthread_mutex_unlock(&store->lock);
+}
+
+static bool read_all(struct backing_store *store, struct backing *backing, void *buf, size_t n)
+{
+	int fd = backing_get(store, backing);
+	ssize_t got;
+
+	if (fd < 0)
+		return false;
+	got = pread(fd, buf, n, 0);
+	backing_put(store, backing);
+	return got == (ssize_t)n;
+}
+
+void backing_read_ahead(struct backing_store *store, struct backing *backing)
+{
+	const size_t n = backing->look.size <= AHEAD_FILE_MAX ? (size_t)backing->look.size : 0;
+	unsigned char *bytes;
+
+	if (n == 0 || backing->ahead || !charge_ahead(store, n))
+		return;
+	bytes = malloc(n);
+	if (bytes && read_all(store, backing, bytes, n)) {
+		backing->ahead = bytes;
+		backing->n_ahead = n;
+		return;
+	}
+	free(bytes);
+	uncharge_ahead(store, n);
+}
+
+void backing_forget_ahead(struct backing_store *store, struct backing *backing)
+{
+	if (!backing->ahead)
+		return;
+	free(backing->ahead);
+	backing->ahead = NULL;
+	uncharge_ahead(store, backing->n_ahead);
+}
+
 void backing_free(struct backing_store *store, struct backing *backing)
 {
 	bool is_empty = backing->look.size == 0 && backing->look.allocated == 0 && !backing->is_stale;
 	bool is_in_use = backing_is_in_use(store, backing);
 
+	backing_forget_ahead(store, backing);
 	pthread_mutex_lock(&store->lock);
 	unlink_warm_locked(store, backing);
 	pthread_mutex_unlock(&store->lock);
@@ -418,6 +479,7 @@ static void drop(struct backing *backing)
 
 void backing_drop(struct backing_store *store, struct backing *backing)
 {
+	backing_forget_ahead(store, backing);
 	pthread_mutex_lock(&store->lock);
 	unlink_warm_locked(store, backing);
 	pthread_mutex_unlock(&store->lock);

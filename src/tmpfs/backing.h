@@ -33,6 +33,8 @@ struct backing {
 	bool has_atime; /* look.atime is of a time since it was attached */
 	struct timespec attached;
 	struct data_look look;
+	unsigned char *ahead; /* all bytes, or NULL: they were not read ahead, or may have changed since */
+	size_t n_ahead;
 
 	uint64_t id; /* fixed: its name */
 };
@@ -54,6 +56,7 @@ struct backing_store {
 	struct backing *warm_first, *warm_last; /* the first was used last */
 	unsigned n_warm, warm_max;
 	uint64_t next_id;
+	size_t ahead; /* bytes that were read ahead */
 };
 
 /* Both as data_kernel_new() says. */
@@ -90,6 +93,10 @@ int backing_register(struct backing_store *store, struct backing *backing, void 
 
 /* Opens @by more, or less. */
 void backing_count_opens(struct backing_store *store, struct backing *backing, int by);
+
+/* Keeps the bytes of a small file, to which nobody can write, at hand.  If there is no room it does not. */
+void backing_read_ahead(struct backing_store *store, struct backing *backing);
+void backing_forget_ahead(struct backing_store *store, struct backing *backing);
 
 /* fstat(2), without a descriptor if there is none. */
 int backing_stat(struct backing_store *store, struct backing *backing, struct stat *st);

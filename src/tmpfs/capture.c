@@ -308,6 +308,18 @@ static void settle_inode(struct tree *tree, struct inode *inode)
 	small_rwlock_wrunlock(&inode->lock);
 }
 
+/* Whose bytes will be captured next. */
+static void settle_closed(struct tree *tree, struct inode *inode)
+{
+	const struct data_plane *plane = tree->plane;
+
+	small_rwlock_wrlock(&inode->lock);
+	inode_refresh_locked(inode, tree->plane);
+	if (plane->ops->read_ahead && inode_is_regular(inode) && !inode->is_stored)
+		plane->ops->read_ahead(tree->plane, &inode->data);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
 static void *settle_some(void *arg)
 {
 	const struct settling *settling = arg;
@@ -318,7 +330,7 @@ static void *settle_some(void *arg)
 		inode = tree_get(settling->tree, settling->numbers[i]);
 		if (!inode)
 			continue; /* it is gone */
-		settle_inode(settling->tree, inode);
+		settle_closed(settling->tree, inode);
 		tree_put(settling->tree, inode);
 	}
 	return NULL;
@@ -469,6 +481,16 @@ uint64_t capture_stop_ns(const struct capture *capture)
 	return capture->stop_ns;
 }
 
+static void forget_ahead(struct data_plane *plane, struct inode *inode)
+{
+	if (!plane->ops->forget_ahead)
+		return;
+	small_rwlock_wrlock(&inode->lock);
+	if (inode_is_regular(inode) && !inode->is_stored)
+		plane->ops->forget_ahead(plane, &inode->data);
+	small_rwlock_wrunlock(&inode->lock);
+}
+
 static void free_pieces(struct captured_file *file)
 {
 	struct captured_piece *piece, *next;
@@ -491,6 +513,7 @@ void capture_end(struct capture *capture, bool written)
 		journal_give_back(capture->tree->journal, capture->changes);
 	for (i = 0; i < capture->n_files; i++) {
 		free_pieces(&capture->files[i]);
+		forget_ahead(capture->tree->plane, capture->files[i].inode);
 		tree_put(capture->tree, capture->files[i].inode);
 	}
 	for (i = 0; i < capture->n_nodes; i++)
@@ -535,8 +558,12 @@ static struct captured_piece **first_behind(struct captured_file *file, uint64_t
 static uint64_t end_of_hole(struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
 	REQUIRES_SHARED(inode->lock)
 {
-	uint64_t found = plane->ops->hole_end(plane, &inode->data, off, end);
+	uint64_t found;
 
+	/* One piece is as soon read as asked for: zeros are found out about then. */
+	if (end - off <= STORE_CHUNK_SIZE)
+		return off;
+	found = plane->ops->hole_end(plane, &inode->data, off, end);
 	return found < end ? piece_start(found) : end;
 }
 

@@ -130,6 +130,11 @@ struct data_ops {
 	/* Whether a write that we do not see is to be told in is_setid_lost. */
 	void (*watch_setid)(struct data_plane *plane, struct data *data, bool is_on);
 
+	/* Keeps the bytes of a small file at hand for read(), as they will be wanted soon, until they change or nobody wants them
+	 * any more; not if somebody may write without our seeing it. */
+	void (*read_ahead)(struct data_plane *plane, struct data *data);
+	void (*forget_ahead)(struct data_plane *plane, struct data *data);
+
 	/* All files are freed next, and then the plane. */
 	void (*abandon)(struct data_plane *plane);
 };

@@ -44,11 +44,18 @@ static int attach(struct data_plane *plane, struct data *data, bool may_exceed)
 	return data->backing ? 0 : backing_new(store_of(plane), may_exceed, &data->backing);
 }
 
-/* The descriptor of a file that may be empty; backing_put() follows. */
+static void kernel_forget_ahead(struct data_plane *plane, struct data *data)
+{
+	if (data->backing)
+		backing_forget_ahead(store_of(plane), data->backing);
+}
+
+/* The descriptor of a file that is to be changed, and may be empty; backing_put() follows. */
 static int get_attached(struct data_plane *plane, struct data *data)
 {
 	int err = attach(plane, data, false);
 
+	kernel_forget_ahead(plane, data);
 	return err ? err : backing_get(store_of(plane), data->backing);
 }
 
@@ -132,6 +139,15 @@ static void kernel_clear(struct data_plane *plane, struct data *data)
 /* ------------------------------------------------------------------------ */
 /* Bytes                                                                     */
 
+static ssize_t read_from_ahead(const struct backing *backing, void *buf, size_t n, uint64_t off)
+{
+	if (off >= backing->n_ahead)
+		return 0;
+	n = n < backing->n_ahead - off ? n : backing->n_ahead - (size_t)off;
+	memcpy(buf, backing->ahead + off, n);
+	return (ssize_t)n;
+}
+
 static ssize_t kernel_read(struct data_plane *plane, const struct data *data, void *buf, size_t n, uint64_t off)
 {
 	ssize_t got;
@@ -139,6 +155,8 @@ static ssize_t kernel_read(struct data_plane *plane, const struct data *data, vo
 
 	if (!data->backing || off > DATA_SIZE_MAX)
 		return 0;
+	if (data->backing->ahead)
+		return read_from_ahead(data->backing, buf, n, off);
 	fd = backing_get(store_of(plane), data->backing);
 	if (fd < 0)
 		return fd;
@@ -381,6 +399,7 @@ static int kernel_open(struct data_plane *plane, struct data *data, unsigned fla
 	if (handle > 0)
 		backing->was_handed_out = true;
 	if (flags & DATA_OPEN_WRITER) {
+		kernel_forget_ahead(plane, data);
 		backing->writers++;
 		backing->was_writable = backing->was_writable || handle > 0;
 	}
@@ -425,6 +444,12 @@ static void kernel_close(struct data_plane *plane, struct data *data, unsigned f
 		backing->writers--;
 	if (backing->opens == 0)
 		backing->is_handed_out = false;
+}
+
+static void kernel_read_ahead(struct data_plane *plane, struct data *data)
+{
+	if (data->backing && !kernel_is_stale(data))
+		backing_read_ahead(store_of(plane), data->backing);
 }
 
 static void kernel_tidy(struct data_plane *plane, struct data *data)
@@ -509,6 +534,8 @@ static const struct data_ops data_kernel_ops = {
 	.tidy = kernel_tidy,
 	.set_times = kernel_set_times,
 	.watch_setid = kernel_watch_setid,
+	.read_ahead = kernel_read_ahead,
+	.forget_ahead = kernel_forget_ahead,
 	.abandon = kernel_abandon,
 };
 

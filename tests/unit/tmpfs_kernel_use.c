@@ -2,6 +2,7 @@
 /* The kernel's plane: files that are mapped, or go while the kernel still has them open. */
 #include "tmpfs_kernel.h"
 
+#include "backing.h"
 #include "capture.h"
 
 static void unlinked_file_whose_release_is_on_its_way_leaves(void **state)
@@ -189,6 +190,61 @@ static void what_was_closed_is_asked_for_before_a_capture_is(void **state)
 			tree_put(f->tree, inodes[i]);
 }
 
+static void assert_bytes(struct fixture *f, struct inode *inode, const char *expected)
+{
+	char buf[64] = "";
+
+	assert_int_equal(file_read(inode, f->tree->plane, buf, sizeof(buf) - 1, 0), strlen(expected));
+	assert_string_equal(buf, expected);
+}
+
+/* As soon as somebody may write, what was read before is no longer what there is. */
+static void what_is_read_ahead_lasts_until_it_may_change(void **state)
+{
+	const struct inode_change cut = {.set = INODE_SET_SIZE, .size = 2};
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct data_plane *plane = f->tree->plane;
+	struct capture *capture;
+	struct stat st;
+	int handle;
+
+	f->tree->journal->is_kept = true;
+	for (unsigned i = 0; i < 4; i++) {
+		handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
+		assert_null(inode->data.backing->ahead);
+		write_behind_our_back(f, handle, "first", 0);
+		close_file(f, inode, FILE_OPEN_WRITER);
+		journal_note_closed(f->tree->journal, inode->number);
+		capture_settle(f->tree);
+		assert_non_null(inode->data.backing->ahead);
+		assert_bytes(f, inode, "first");
+		switch (i) {
+		case 0:
+			assert_int_equal(file_write(inode, plane, "other", 5, 0, 0), 5);
+			assert_bytes(f, inode, "other");
+			break;
+		case 1:
+			assert_int_equal(inode_change(inode, plane, &cut, &st), 0);
+			assert_bytes(f, inode, "fi");
+			break;
+		case 2:
+			handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
+			write_behind_our_back(f, handle, "again and longer", 0);
+			assert_bytes(f, inode, "again and longer");
+			close_file(f, inode, FILE_OPEN_WRITER);
+			empty(f, inode);
+			break;
+		default: /* it was for the capture */
+			assert_int_equal(capture_take(f->tree, CAPTURE_CHANGES, &capture), 0);
+			capture_end(capture, true);
+			break;
+		}
+		assert_true(!inode->data.backing || !inode->data.backing->ahead);
+	}
+	tree_put(f->tree, inode);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -198,6 +254,7 @@ int main(void)
 		TEST(what_is_stored_by_a_mapping_shows_after_the_last_close),
 		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
 		TEST(what_was_closed_is_asked_for_before_a_capture_is),
+		TEST(what_is_read_ahead_lasts_until_it_may_change),
 		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
 	};
