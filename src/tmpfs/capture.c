@@ -16,13 +16,15 @@
 #define ASIDE_MAX ((uint64_t)256 << 20)
 /* From so many files on, it is worth a second thread to ask the kernel about them. */
 #define SETTLED_BY_TWO 1000
+/* And from so many names on, to look them up. */
+#define TAKEN_BY_TWO 1000
 
 /* ------------------------------------------------------------------------ */
 /* Memory                                                                    */
 
-static void *keep_room(struct capture *capture, size_t n)
+static void *keep_room(struct capture *capture, struct captured_block **blocks, size_t n)
 {
-	struct captured_block *block = capture->blocks;
+	struct captured_block *block = *blocks;
 	size_t size = n > BLOCK_SIZE ? n : BLOCK_SIZE;
 	void *room;
 
@@ -33,17 +35,17 @@ static void *keep_room(struct capture *capture, size_t n)
 			capture->is_short = true;
 			return NULL;
 		}
-		*block = (struct captured_block){.next = capture->blocks, .size = size + 8};
-		capture->blocks = block;
+		*block = (struct captured_block){.next = *blocks, .size = size + 8};
+		*blocks = block;
 	}
 	room = block->bytes + block->used;
 	block->used += n;
 	return room;
 }
 
-static const char *keep_bytes(struct capture *capture, const char *bytes, size_t n)
+static const char *keep_bytes(struct capture *capture, struct captured_block **blocks, const char *bytes, size_t n)
 {
-	char *copy = keep_room(capture, n + 1);
+	char *copy = keep_room(capture, blocks, n + 1);
 
 	if (!copy)
 		return NULL;
@@ -59,7 +61,7 @@ static const struct xattr *keep_xattrs(struct capture *capture, const struct xat
 
 	for (; xattrs; xattrs = xattrs->next) {
 		n = sizeof(*xattrs) + xattrs->name_len + 1u + xattrs->size;
-		copy = keep_room(capture, n);
+		copy = keep_room(capture, &capture->blocks, n);
 		if (!copy)
 			return NULL;
 		memcpy(copy, xattrs, n);
@@ -68,6 +70,16 @@ static const struct xattr *keep_xattrs(struct capture *capture, const struct xat
 		end = &copy->next;
 	}
 	return first;
+}
+
+static void free_blocks(struct captured_block *block)
+{
+	struct captured_block *next;
+
+	for (; block; block = next) {
+		next = block->next;
+		free(block);
+	}
 }
 
 /* A further element of an array; NULL if there is no memory. */
@@ -164,7 +176,7 @@ static void take_inode_locked(struct capture *capture, struct inode *inode, cons
 	*taken = (struct captured_node){.what = note->what};
 	inode_to_node_locked(inode, plane, &taken->node);
 	if (taken->node.target)
-		taken->node.target = keep_bytes(capture, taken->node.target, taken->node.target_len);
+		taken->node.target = keep_bytes(capture, &capture->blocks, taken->node.target, taken->node.target_len);
 	if (note->what & JOURNAL_XATTRS)
 		taken->xattrs = keep_xattrs(capture, inode->xattrs);
 	if (inode_is_regular(inode) && (note->what & JOURNAL_BYTES) && note->n_ranges > 0)
@@ -202,8 +214,10 @@ static void take_name(struct capture *capture, uint64_t dir, const char *bytes, 
 					    sizeof(capture->names[0]));
 
 	if (name)
-		*name = (struct captured_name){
-			.dir = dir, .number = number, .bytes = keep_bytes(capture, bytes, len), .len = len};
+		*name = (struct captured_name){.dir = dir,
+					       .number = number,
+					       .bytes = keep_bytes(capture, &capture->name_blocks, bytes, len),
+					       .len = len};
 }
 
 /* What the name leads to now; 0: nothing. */
@@ -232,6 +246,29 @@ static void take_noted_name(struct table_link *link, void *arg)
 	struct capture *capture = arg;
 
 	take_name(capture, note->dir, note->bytes, note->len, find_locked(capture->tree, note));
+}
+
+static void *take_noted_names(void *arg)
+{
+	struct capture *capture = arg;
+
+	table_each(&capture->changes->names, take_noted_name, capture);
+	return NULL;
+}
+
+/* By two threads, if there are many: everybody waits.  Names and inodes have nothing in common that is written but is_short. */
+static void take_noted(struct capture *capture)
+{
+	pthread_t helper;
+	bool has_helper;
+
+	has_helper = capture->changes->names.count >= TAKEN_BY_TWO &&
+		     pthread_create(&helper, NULL, take_noted_names, capture) == 0;
+	table_each(&capture->changes->inodes, take_noted_inode, capture);
+	if (has_helper)
+		(void)pthread_join(helper, NULL);
+	else
+		(void)take_noted_names(capture);
 }
 
 struct whole_dir {
@@ -429,12 +466,10 @@ static int take_closed(struct capture *capture)
 	capture->counters =
 		(struct store_counters){.next_number = atomic_load(&tree->next_number), .generation = tree->generation};
 	pthread_rwlock_rdlock(&tree->lock);
-	if (capture->changes && !capture->changes->is_incomplete) {
-		table_each(&capture->changes->inodes, take_noted_inode, capture);
-		table_each(&capture->changes->names, take_noted_name, capture);
-	} else {
+	if (capture->changes && !capture->changes->is_incomplete)
+		take_noted(capture);
+	else
 		take_all_locked(capture);
-	}
 	pthread_rwlock_unlock(&tree->lock);
 	if (capture->is_short)
 		return -ENOMEM;
@@ -503,7 +538,6 @@ static void free_pieces(struct captured_file *file)
 
 void capture_end(struct capture *capture, bool written)
 {
-	struct captured_block *block, *next;
 	size_t i;
 
 	unregister_capture(capture->tree->journal, capture);
@@ -519,10 +553,8 @@ void capture_end(struct capture *capture, bool written)
 	for (i = 0; i < capture->n_nodes; i++)
 		if (capture->nodes[i].in_use)
 			tree_put(capture->tree, capture->nodes[i].in_use);
-	for (block = capture->blocks; block; block = next) {
-		next = block->next;
-		free(block);
-	}
+	free_blocks(capture->blocks);
+	free_blocks(capture->name_blocks);
 	free(capture->nodes);
 	free(capture->names);
 	free(capture->files);

@@ -64,8 +64,8 @@ struct capture {
 	struct captured_file *files; /* in the order of their numbers */
 	size_t n_nodes, n_names, n_files;
 	size_t nodes_max, names_max, files_max;
-	struct captured_block *blocks;
-	bool is_short; /* there was no memory for something */
+	struct captured_block *blocks, *name_blocks;
+	_Atomic bool is_short; /* there was no memory for something */
 
 	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */

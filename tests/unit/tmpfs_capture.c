@@ -483,8 +483,8 @@ static void a_copy_can_be_given_up(void **state)
 	assert_int_equal(store_close(store), 0);
 }
 
-/* So many that another thread reads them. */
-#define MANY 600
+/* So many that another thread takes their names, and reads them. */
+#define MANY 1200
 
 static void make_many(struct setting *setting)
 {
@@ -497,7 +497,7 @@ static void make_many(struct setting *setting)
 		(void)snprintf(name, sizeof(name), "many-%u", i);
 		memset(bytes, (int)(i % 256), sizeof(bytes));
 		assert_int_equal(tree_create(setting->tree, ROOT, name, 0644, owner, NULL, &inode), 0);
-		assert_int_equal(file_write(inode, setting->tree->plane, bytes, i * 200, i % 3 * CHUNK, 0), i * 200);
+		assert_int_equal(file_write(inode, setting->tree->plane, bytes, i * 100, i % 3 * CHUNK, 0), i * 100);
 		tree_put(setting->tree, inode);
 	}
 }
