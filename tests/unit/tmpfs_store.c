@@ -479,6 +479,32 @@ static void a_saved_copy_is_the_same_and_needs_nothing_beside_it(void **state)
 	assert_sound(at("b.db"));
 }
 
+static void the_reference_s_bytes_are_read_in_pieces_too(void **state)
+{
+	static const size_t expected[] = {CHUNK, CHUNK, 7, 0};
+	static char bytes[CHUNK];
+	struct store_piece piece;
+	struct store *store;
+	unsigned i;
+
+	(void)state;
+	run(at("a.db"),
+	    REFERENCE_TABLES "INSERT INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, size, data) "
+			     "VALUES (3, 0, 0, 33188, 0, 0, 0, 300000, "
+			     "CAST(printf('%.131079c', 'x') AS BLOB));");
+	store = opened(at("a.db"), STORE_LOAD);
+	for (i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		ok(store_read_piece(store, 3, 300000, i * CHUNK, bytes, &piece));
+		assert_int_equal(piece.n, expected[i]);
+		assert_int_equal(piece.end, piece.n > 0 ? (i + 1) * CHUNK : UINT64_MAX);
+		if (piece.n > 0)
+			assert_int_equal(bytes[piece.n - 1], 'x');
+	}
+	ok(store_read_piece(store, 4, 300000, 0, bytes, &piece)); /* is not there */
+	assert_int_equal(piece.n, 0);
+	ok(store_close(store));
+}
+
 static void saving_replaces_nothing(void **state)
 {
 	struct store_error error;
@@ -969,6 +995,7 @@ int main(void)
 		WITH_PLACE(s3_a_table_of_the_database_does_not_take_the_place_of_rows),
 		WITH_PLACE(times_that_no_integer_holds_become_the_last_that_one_does),
 		WITH_PLACE(a_saved_copy_is_the_same_and_needs_nothing_beside_it),
+		WITH_PLACE(the_reference_s_bytes_are_read_in_pieces_too),
 		WITH_PLACE(saving_replaces_nothing),
 		WITH_PLACE(loading_leaves_the_file_and_its_directory_alone),
 		WITH_PLACE(a_load_does_not_see_what_others_change_later),
