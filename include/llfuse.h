@@ -550,7 +550,9 @@ struct llfuse_config {
 	 * memory.  0: 8. */
 	unsigned ring_depth;
 	/** Leave the scheduling of the threads on io_uring alone.  Else, where the process has CAP_SYS_NICE, they run under
-	 * SCHED_IDLE while requests come one right after the other, and as before as soon as they would starve. */
+	 * SCHED_IDLE while requests come one right after the other, and as before as soon as they would starve.  A thread
+	 * or a process that a handler starts inherits that, and on io_uring the one CPU of the handler's thread: give it its
+	 * own policy and affinity (pthread_attr_setinheritsched(3)). */
 	bool no_yield;
 	/** Log each request (libfuse's own trace). */
 	bool debug_fuse;

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import signal
@@ -23,6 +24,10 @@ from harness.files import get, put, wait_until
 
 MIB = 1 << 20
 CHUNK = 65536
+# src/tmpfs/control.h
+CONTROL_SAVE = 1 << 30 | 4096 << 16 | ord("L") << 8 | 2
+CONTROL_COPY = 2 << 30 | 160 << 16 | ord("L") << 8 | 3
+COPY_RUNS = 1
 CASES = (Case(TMPFS_KERNEL, "io_uring-many"), Case(TMPFS_HEAP, "dev_fuse-many"))
 ONCE = (Case(TMPFS_HEAP, "dev_fuse-many"),)
 
@@ -550,6 +555,38 @@ def test_bytes_that_change_while_a_copy_is_saved_are_in_it_as_they_were(database
     finally:
         stopping.set()
         thread.join()
+
+
+def new_threads(pid, before):
+    """How those run that are not among @before: policies and CPUs."""
+    found = []
+    for task in {int(task) for task in os.listdir(f"/proc/{pid}/task")} - before:
+        with contextlib.suppress(ProcessLookupError):
+            found.append((os.sched_getscheduler(task), os.sched_getaffinity(task)))
+    return found
+
+
+def test_who_takes_a_copy_does_not_run_as_who_was_asked_for_it(database):
+    """On io_uring that is a thread bound to one CPU, and one that yields it while requests come in a row."""
+    mount = database.mount("-o", "size=1g")
+    with open(f"{mount.mountpoint}/data", "wb") as file:
+        for _ in range(64):
+            file.write(os.urandom(MIB))
+    copy = os.path.join(database.place, "copy.db")
+    top = os.open(mount.mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        seen = []
+        while not seen:
+            for _ in range(1000):
+                os.close(os.open(f"{mount.mountpoint}/f", os.O_CREAT | os.O_WRONLY))
+                os.unlink(f"{mount.mountpoint}/f")
+            before = {int(task) for task in os.listdir(f"/proc/{mount.pid}/task")}
+            fcntl.ioctl(top, CONTROL_SAVE, bytearray(copy.encode().ljust(4096, b"\0")))
+            seen = new_threads(mount.pid, before)
+            wait_until(lambda: struct.unpack_from("=I", fcntl.ioctl(top, CONTROL_COPY, bytes(160)))[0] != COPY_RUNS)
+    finally:
+        os.close(top)
+    assert all(how == (os.SCHED_OTHER, os.sched_getaffinity(mount.pid)) for how in seen)
 
 
 @needs_root
