@@ -52,6 +52,7 @@ struct yielding {
 	/* of the guard */
 	uint64_t seen, seen_ns;
 	/* of the thread */
+	bool is_followed; /* its end will be noticed */
 	bool has_tid;
 	struct pace pace;
 };
@@ -181,6 +182,8 @@ int ll_loop_run(struct llfuse_session *session);
 void ll_loop_stop(struct llfuse_session *session);
 
 /* yielding.c */
+void ll_guard_init(struct guard *guard);
+void ll_guard_done(struct guard *guard);
 /* Around all that answers requests.  Without a guard no thread yields. */
 void ll_guard_start(struct llfuse_session *session);
 void ll_guard_stop(struct llfuse_session *session);
@@ -318,6 +321,8 @@ int ll_signals_start(void);
 void ll_signals_stop(void);
 /* Of the calling thread. */
 void ll_signals_block(void);
+/* A thread that takes no signals, from its first moment on.  Returns 0 or -errno. */
+int ll_thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 
 /* notify.c: from here on there are none, and those under way have returned.  While requests are still answered: a call
  * may wait for one. */

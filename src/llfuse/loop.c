@@ -179,7 +179,6 @@ static void *run_reader(void *arg)
 
 	(void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	(void)pthread_setname_np(pthread_self(), "fuse-dev");
-	ll_signals_block();
 	reader->err = answer(reader);
 	atomic_store(&reader->has_ended, true);
 	sem_post(&reader->session->loop.events);
@@ -199,7 +198,7 @@ static int make_reader(struct llfuse_session *session)
 	reader->session = session;
 	atomic_fetch_add(&loop->n_readers, 1);
 	atomic_fetch_add(&loop->n_idle, 1);
-	err = -pthread_create(&reader->thread, NULL, run_reader, reader);
+	err = ll_thread_start(&reader->thread, run_reader, reader);
 	if (err) {
 		atomic_fetch_sub(&loop->n_idle, 1);
 		atomic_fetch_sub(&loop->n_readers, 1);

@@ -150,6 +150,7 @@ static struct llfuse_session *new_session(const struct llfuse_ops *ops, const st
 	pthread_mutex_init(&session->serial_lock, NULL);
 	pthread_mutex_init(&session->workers_lock, NULL);
 	ll_loop_init(&session->loop);
+	ll_guard_init(&session->guard);
 	ll_io_modes_init(&session->io_modes);
 	ll_opens_init(&session->opens);
 	return session;
@@ -161,6 +162,7 @@ static void free_session(struct llfuse_session *session)
 	ll_opens_done(&session->opens);
 	ll_io_modes_done(&session->io_modes);
 	ll_loop_done(&session->loop);
+	ll_guard_done(&session->guard);
 	pthread_mutex_destroy(&session->workers_lock);
 	pthread_mutex_destroy(&session->serial_lock);
 	free(session->mountpoint);

@@ -193,3 +193,15 @@ void ll_signals_block(void)
 		sigaddset(&set, our_signals[i]);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
+
+int ll_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
+{
+	sigset_t before;
+	int err;
+
+	(void)pthread_sigmask(SIG_BLOCK, NULL, &before);
+	ll_signals_block(); /* is inherited */
+	err = -pthread_create(thread, NULL, run, arg);
+	(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}

@@ -109,8 +109,8 @@ static struct worker *enlist(struct llfuse_session *session, bool is_reader)
 		return NULL;
 	if (current.worker)
 		leave(current.worker); /* of a session before this one */
-	if (has_key)
-		(void)pthread_setspecific(at_exit_key, worker); /* if it fails, nobody takes the worker over */
+	/* If it fails, nobody takes the worker over. */
+	worker->yielding.is_followed = has_key && !pthread_setspecific(at_exit_key, worker);
 	current.session_id = session->id;
 	current.worker = worker;
 	return worker;

@@ -14,11 +14,12 @@
  *
  * Source: sched(7); Linux kernel/sched/fair.c, select_idle_sibling() and sched_idle_cpu().
  */
-#include <limits.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +74,8 @@ static bool was_starved(long sleeps)
 
 static void ask(struct llfuse_session *session, struct yielding *yielding)
 {
+	if (!yielding->is_followed)
+		return;
 	if (!yielding->has_tid) {
 		pthread_mutex_lock(&yielding->lock);
 		yielding->tid = gettid();
@@ -121,14 +124,26 @@ static int set_policy(pid_t tid, int policy)
 	return sched_setscheduler(tid, policy, &param) < 0 ? -errno : 0;
 }
 
-/* Whoever makes a thread yield must be able to end that: without a privilege it is for good (sched(7)).  Returns 0 or
- * -errno; the calling thread may then yield until it ends. */
+/* Of the calling thread. */
+static bool has_sys_nice(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	return syscall(SYS_capget, &header, caps) == 0 &&
+	       (caps[CAP_TO_INDEX(CAP_SYS_NICE)].effective & CAP_TO_MASK(CAP_SYS_NICE));
+}
+
+/* Whoever makes a thread yield must be able to end that: without a privilege it is for good (sched(7)), and to have the
+ * capability may mean nothing in a user namespace.  Returns 0 or -errno; the calling thread may then yield until it ends. */
 static int try_to_yield(void)
 {
 	int err;
 
 	if (sched_getscheduler(0) != SCHED_OTHER)
 		return -EINVAL; /* somebody wanted it otherwise */
+	if (!has_sys_nice())
+		return -EPERM;
 	err = set_policy(0, SCHED_IDLE);
 	return err ? err : set_policy(0, SCHED_OTHER);
 }
@@ -157,11 +172,18 @@ static long look_why(pid_t tid)
 	return state[sizeof(state_key) - 1] == 'R' ? atol(sleeps + sizeof(sleeps_key) - 1) : WAS_IDLE;
 }
 
+/* The program may have given up rights, and somebody else may have given the thread a policy. */
+static bool may_begin(const struct yielding *yielding)
+{
+	return yielding->tid && has_sys_nice() && sched_getscheduler(yielding->tid) == SCHED_OTHER;
+}
+
 /* Returns whether the thread yields now. */
 static bool begin(struct yielding *yielding)
 {
-	if (!yielding->tid || set_policy(yielding->tid, SCHED_IDLE) < 0) {
-		atomic_store(&yielding->state, DOES_NOT_YIELD);
+	if (!may_begin(yielding) || set_policy(yielding->tid, SCHED_IDLE) < 0) {
+		yielding->sleeps = WAS_STARVED; /* so that it does not ask again soon */
+		atomic_store_explicit(&yielding->state, DOES_NOT_YIELD, memory_order_release);
 		return false;
 	}
 	yielding->seen = atomic_load(&yielding->n_requests);
@@ -195,7 +217,8 @@ static bool look_at(struct yielding *yielding, bool is_stopping)
 {
 	bool yields = false;
 
-	pthread_mutex_lock(&yielding->lock);
+	if (pthread_mutex_trylock(&yielding->lock))
+		return false; /* it ends: nobody else has it for long */
 	switch (atomic_load(&yielding->state)) {
 	case ASKS:
 		yields = !is_stopping && begin(yielding);
@@ -210,11 +233,13 @@ static bool look_at(struct yielding *yielding, bool is_stopping)
 	return yields;
 }
 
+/* Returns whether it has to look again soon.  It waits for no lock that a thread may have which does not get on. */
 static bool look_at_all(struct llfuse_session *session, bool is_stopping)
 {
 	bool any_yields = false;
 
-	pthread_mutex_lock(&session->workers_lock);
+	if (pthread_mutex_trylock(&session->workers_lock))
+		return true;
 	for (struct worker *worker = session->workers; worker; worker = worker->next)
 		any_yields |= look_at(&worker->yielding, is_stopping);
 	pthread_mutex_unlock(&session->workers_lock);
@@ -242,7 +267,6 @@ static void *run_guard(void *arg)
 	int err;
 
 	(void)pthread_setname_np(pthread_self(), "guard");
-	ll_signals_block();
 	err = try_to_yield();
 	if (err) {
 		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "the threads of rings cannot yield: %s", strerror(-err));
@@ -256,16 +280,26 @@ static void *run_guard(void *arg)
 			(void)sem_wait(&guard->events); /* if it is cut short, nothing is found to do */
 	}
 	atomic_store(&guard->may_yield, false);
-	(void)look_at_all(session, true);
+	while (look_at_all(session, true))
+		wait_a_little(guard);
 	return NULL;
+}
+
+void ll_guard_init(struct guard *guard)
+{
+	sem_init(&guard->events, 0, 0);
+}
+
+void ll_guard_done(struct guard *guard)
+{
+	sem_destroy(&guard->events);
 }
 
 void ll_guard_start(struct llfuse_session *session)
 {
 	struct guard *guard = &session->guard;
 
-	sem_init(&guard->events, 0, 0);
-	guard->is_running = session->may_yield && !pthread_create(&guard->thread, NULL, run_guard, session);
+	guard->is_running = session->may_yield && !ll_thread_start(&guard->thread, run_guard, session);
 }
 
 void ll_guard_stop(struct llfuse_session *session)
@@ -277,7 +311,6 @@ void ll_guard_stop(struct llfuse_session *session)
 	if (guard->is_running)
 		(void)pthread_join(guard->thread, NULL);
 	guard->is_running = false;
-	sem_destroy(&guard->events);
 }
 
 void ll_yielding_init(struct yielding *yielding)
@@ -292,7 +325,7 @@ void ll_yielding_forget_thread(struct yielding *yielding)
 	yielding->tid = 0;
 	atomic_store(&yielding->state, DOES_NOT_YIELD);
 	pthread_mutex_unlock(&yielding->lock);
-	yielding->has_tid = false;
+	yielding->has_tid = yielding->is_followed = false;
 	yielding->sleeps = WAS_IDLE;
 	yielding->pace = (struct pace){.streak = 0};
 }

@@ -23,7 +23,7 @@ extern const struct llfuse_ops passthroughfs_ops;
 #define OPS_UNWATCHED_S 0.05
 /** And attributes that others may have changed before the kernel gets them: with what its clock is coarse by, less than
  * the 50 ms within which it must show. */
-#define OPS_UNSURE_S 0.04
+#define OPS_UNSURE_S 0.03
 
 /** Who moves the bytes of open files. */
 enum ops_plane {

@@ -214,8 +214,9 @@ void ll_reserve_take_back(struct llfuse_session *of, struct worker *worker)
 	is_lent = false;
 }
 
-void ll_signals_block(void)
+int ll_thread_start(pthread_t *thread, void *(*run)(void *), void *arg)
 {
+	return -pthread_create(thread, NULL, run, arg);
 }
 
 /* There are no rings. */

@@ -133,12 +133,14 @@ static void with_guard(void (*function)(void))
 	session.name = (char *)"test";
 	session.may_yield = true;
 	pthread_mutex_init(&session.workers_lock, NULL);
+	ll_guard_init(&session.guard);
 	ll_guard_start(&session);
 	while (!atomic_load(&session.guard.may_yield))
 		rest();
 	assert_int_equal(pthread_create(&thread, NULL, run_in_thread, &test), 0);
 	pthread_join(thread, NULL);
 	ll_guard_stop(&session);
+	ll_guard_done(&session.guard);
 	ll_workers_free(&session);
 	pthread_mutex_destroy(&session.workers_lock);
 }
