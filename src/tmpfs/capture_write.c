@@ -454,6 +454,8 @@ static int write_all(struct writer *writer, struct store *stored)
 	};
 	int err = write_rows_and_files(writer, &reading);
 
+	if (stored && reading.is_copy)
+		store_end_pieces(stored); /* it may have ended in the middle of a file */
 	if (!err)
 		err = clear_nameless(writer);
 	if (!err && atomic_load(&writer->capture->is_spoilt))

@@ -390,6 +390,7 @@ static int note_log(void *arg, sqlite3 *handle, const char *name, int pages)
 
 	(void)handle, (void)name;
 	store->log_pages = pages;
+	store->has_log = true;
 	return SQLITE_OK;
 }
 
@@ -610,6 +611,7 @@ int store_close(struct store *store)
 	if (!store)
 		return 0;
 	mark_clean(store);
+	store_end_pieces(store);
 	disconnect(&store->reader);
 	disconnect(&store->writer);
 	if (store->mode == STORE_SAVE)

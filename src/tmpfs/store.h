@@ -111,6 +111,10 @@ struct store_piece {
 int store_read_piece(struct store *store, uint64_t number, uint64_t size, uint64_t off, void *buf,
 		     struct store_piece *piece);
 
+/* No further piece is wanted: what is kept open from one to the next of a file is closed, which the end of the file and
+ * any other reading do, too. */
+void store_end_pieces(struct store *store);
+
 /* ------------------------------------------------------------------------ */
 /* Writing                                                                   */
 

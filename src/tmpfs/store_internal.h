@@ -85,9 +85,16 @@ struct store {
 	bool has_orphans; /* see store_drop_orphans() */
 	int log_pages; /* of the write-ahead log, when something was last committed */
 	bool is_settled; /* the last transaction was committed: all that was given out is counted */
+	_Atomic bool has_log; /* who reads does not hold up who writes; anybody's, to read */
 
 	pthread_mutex_t read_lock;
 	struct store_db reader; /* guarded by read_lock; KEEP: opened when first needed.  LOAD: in one transaction */
+
+	/* Of the file whose pieces are being read, if they are in the column data, or NULL: who opens it for each of them walks all
+	 * its pages up to there again.  Guarded by read_lock; KEEP: the transaction lasts as long. */
+	sqlite3_blob *column;
+	uint64_t column_number;
+	int64_t column_size;
 };
 
 /* ------------------------------------------------------------------------ */

@@ -453,34 +453,56 @@ struct wanted {
 	struct store_piece *piece; /* NULL: all */
 };
 
-static int read_blob_piece(struct store_db *db, sqlite3_blob *blob, int64_t size, const struct wanted *wanted)
+static int open_column(struct store *store, uint64_t number, int64_t size)
+{
+	struct store_db *db = &store->reader;
+	sqlite3_blob *blob;
+	int result;
+
+	result = sqlite3_blob_open(db->handle, "main", "inodes", "data", (sqlite3_int64)number, 0, &blob);
+	if (result != SQLITE_OK)
+		return store_failure(db, result);
+	store->column = blob;
+	store->column_number = number;
+	store->column_size = sqlite3_blob_bytes(blob) < size ? sqlite3_blob_bytes(blob) : size;
+	return 0;
+}
+
+static void close_column(struct store *store)
+{
+	if (!store->column)
+		return;
+	(void)sqlite3_blob_close(store->column); /* it was only read */
+	store->column = NULL;
+}
+
+static int read_column_piece(struct store *store, const struct wanted *wanted)
 {
 	struct store_piece *piece = wanted->piece;
 	const uint64_t off = wanted->off;
-	int64_t end = sqlite3_blob_bytes(blob);
+	uint64_t end = (uint64_t)store->column_size;
 	int result;
 
-	if (end > size)
-		end = size;
-	if (off >= (uint64_t)end)
+	if (end > wanted->size)
+		end = wanted->size;
+	if (off >= end)
 		return 0;
-	piece->n = (uint64_t)end - off < STORE_CHUNK_SIZE ? (size_t)((uint64_t)end - off) : STORE_CHUNK_SIZE;
+	piece->n = end - off < STORE_CHUNK_SIZE ? (size_t)(end - off) : STORE_CHUNK_SIZE;
 	piece->end = off + STORE_CHUNK_SIZE;
-	result = sqlite3_blob_read(blob, wanted->buf, (int)piece->n, (int)off);
-	return result == SQLITE_OK ? 0 : store_failure(db, result);
+	result = sqlite3_blob_read(store->column, wanted->buf, (int)piece->n, (int)off);
+	return result == SQLITE_OK ? 0 : store_failure(&store->reader, result);
 }
 
-static int read_column_piece(struct store_db *db, const struct wanted *wanted, int64_t size)
+static bool is_in_open_column(const struct store *store, const struct wanted *wanted)
 {
-	sqlite3_blob *blob;
-	int result, err;
+	return store->column && wanted->piece && wanted->number == store->column_number;
+}
 
-	result = sqlite3_blob_open(db->handle, "main", "inodes", "data", (sqlite3_int64)wanted->number, 0, &blob);
-	if (result != SQLITE_OK)
-		return store_failure(db, result);
-	err = read_blob_piece(db, blob, size, wanted);
-	(void)sqlite3_blob_close(blob); /* it was only read */
-	return err;
+/* Without a log, whoever reads holds up commits: not from one piece to the next. */
+static bool is_column_kept(const struct store *store, const struct wanted *wanted)
+{
+	return is_in_open_column(store, wanted) && (store->mode == STORE_LOAD || store->has_log) &&
+	       wanted->off + STORE_CHUNK_SIZE < (uint64_t)store->column_size;
 }
 
 /* The first row that is at the place or behind it. */
@@ -536,17 +558,20 @@ static int find_chunks(struct store_db *db, bool *has_chunks)
 	return err;
 }
 
-static int read_from_column(struct store_db *db, const struct wanted *wanted, int64_t in_column)
+static int read_from_column(struct store *store, const struct wanted *wanted, int64_t in_column)
 {
 	const int64_t size = (uint64_t)in_column < wanted->size ? in_column : (int64_t)wanted->size;
+	int err;
 
-	if (wanted->piece)
-		return read_column_piece(db, wanted, size);
-	return store_read_column(db, wanted->number, size, wanted->put, wanted->arg);
+	if (!wanted->piece)
+		return store_read_column(&store->reader, wanted->number, size, wanted->put, wanted->arg);
+	err = open_column(store, wanted->number, in_column);
+	return err ? err : read_column_piece(store, wanted);
 }
 
-static int read_bytes(struct store_db *db, const struct wanted *wanted)
+static int read_bytes(struct store *store, const struct wanted *wanted)
 {
+	struct store_db *db = &store->reader;
 	bool has_chunks;
 	int64_t in_column;
 	int err;
@@ -555,7 +580,7 @@ static int read_bytes(struct store_db *db, const struct wanted *wanted)
 	if (err)
 		return err;
 	if (in_column >= 0)
-		return read_from_column(db, wanted, in_column);
+		return read_from_column(store, wanted, in_column);
 	err = find_chunks(db, &has_chunks);
 	if (err || !has_chunks)
 		return err;
@@ -564,22 +589,32 @@ static int read_bytes(struct store_db *db, const struct wanted *wanted)
 }
 
 /* All of it as one commit left it. */
-static int read_in_transaction(struct store *store, const struct wanted *wanted)
+static int begin_reading(struct store *store)
 {
-	struct store_db *db = &store->reader;
 	int err;
 
 	if (store->mode == STORE_LOAD)
-		return read_bytes(db, wanted);
+		return 0;
 	err = store_open_reader(store);
-	if (!err)
-		err = store_do(db, STORE_BEGIN_READ);
-	if (err)
-		return err;
-	err = read_bytes(db, wanted);
-	if (!sqlite3_get_autocommit(db->handle))
+	return err ? err : store_do(&store->reader, STORE_BEGIN_READ);
+}
+
+static void end_reading(struct store *store)
+{
+	struct store_db *db = &store->reader;
+
+	close_column(store);
+	if (store->mode != STORE_LOAD && db->handle && !sqlite3_get_autocommit(db->handle))
 		(void)store_do(db, STORE_ROLLBACK); /* nothing was written */
-	return err;
+}
+
+static int read_anew(struct store *store, const struct wanted *wanted)
+{
+	int err;
+
+	end_reading(store);
+	err = begin_reading(store);
+	return err ? err : read_bytes(store, wanted);
 }
 
 static int read_wanted(struct store *store, const struct wanted *wanted)
@@ -587,9 +622,21 @@ static int read_wanted(struct store *store, const struct wanted *wanted)
 	int err;
 
 	pthread_mutex_lock(&store->read_lock);
-	err = read_in_transaction(store, wanted);
+	if (is_in_open_column(store, wanted))
+		err = read_column_piece(store, wanted);
+	else
+		err = read_anew(store, wanted);
+	if (err || !is_column_kept(store, wanted))
+		end_reading(store);
 	pthread_mutex_unlock(&store->read_lock);
 	return err;
+}
+
+void store_end_pieces(struct store *store)
+{
+	pthread_mutex_lock(&store->read_lock);
+	end_reading(store);
+	pthread_mutex_unlock(&store->read_lock);
 }
 
 int store_read_data(struct store *store, uint64_t number, uint64_t size, put_piece *put, void *arg)

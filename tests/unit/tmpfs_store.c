@@ -2,6 +2,7 @@
 /* The SQLite form of a tree: what is written is read again, and what cannot be is said in one line. */
 #include "mem.h"
 #include "store_dump.h"
+#include "store_internal.h"
 #include "xattr.h"
 
 #include <errno.h>
@@ -505,6 +506,81 @@ static void the_reference_s_bytes_are_read_in_pieces_too(void **state)
 	ok(store_close(store));
 }
 
+/* How many pages the connection for reading has looked at. */
+static int pages_looked_at(struct store *store)
+{
+	int hits, misses, most;
+
+	assert_int_equal(sqlite3_db_status(store->reader.handle, SQLITE_DBSTATUS_CACHE_HIT, &hits, &most, 0), 0);
+	assert_int_equal(sqlite3_db_status(store->reader.handle, SQLITE_DBSTATUS_CACHE_MISS, &misses, &most, 0), 0);
+	return hits + misses;
+}
+
+/* All pieces of the file 2 of the database @path, which @store has open. */
+static void read_many_pieces(struct store *store, uint64_t pieces)
+{
+	static char bytes[CHUNK];
+	struct store_piece piece;
+	int before = 0;
+	uint64_t i;
+
+	for (i = 0; i < pieces; i++) {
+		ok(store_read_piece(store, 2, pieces * CHUNK, i * CHUNK, bytes, &piece));
+		assert_int_equal(piece.n, CHUNK);
+		assert_int_equal(bytes[0], 0);
+		if (i == 0)
+			before = pages_looked_at(store);
+	}
+	/* Each of them once, and some of the tree. */
+	assert_in_range(pages_looked_at(store) - before, 1, 2 * pieces * CHUNK / 4096);
+}
+
+static void a_great_file_of_the_reference_s_is_read_in_pieces_with_one_look_at_each_page(void **state)
+{
+	enum { PIECES = 128 };
+	static char bytes[CHUNK];
+	struct store_piece piece;
+	struct store_error error;
+	struct store *store;
+
+	(void)state;
+	run(at("a.db"), REFERENCE_TABLES
+	    "INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns) VALUES (1, 16877, 0, 0, 3, 2, 1);"
+	    "INSERT INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, size, data) "
+	    "VALUES (2, 0, 0, 33188, 0, 0, 0, 128 * 65536, zeroblob(128 * 65536)), "
+	    "(3, 0, 0, 33188, 0, 0, 0, 1, x'33');");
+	store = opened(at("a.db"), STORE_LOAD);
+	read_many_pieces(store, PIECES);
+	ok(store_read_piece(store, 2, PIECES * CHUNK, 0, bytes, &piece));
+	ok(store_close(store));
+
+	store = opened(at("a.db"), STORE_KEEP);
+	free(dump_store(store, &error));
+	/* There is no log yet, and a commit would have to wait for who reads. */
+	ok(store_read_piece(store, 2, PIECES * CHUNK, 0, bytes, &piece));
+	assert_true(sqlite3_get_autocommit(store->reader.handle));
+	ok(store_begin(store));
+	commit(store);
+	read_many_pieces(store, PIECES);
+	assert_true(sqlite3_get_autocommit(store->reader.handle));
+	/* Another file, and a commit, in between. */
+	ok(store_read_piece(store, 2, PIECES * CHUNK, 0, bytes, &piece));
+	ok(store_read_piece(store, 3, 1, 0, bytes, &piece));
+	assert_int_equal(piece.n, 1);
+	assert_int_equal(bytes[0], 0x33);
+	ok(store_read_piece(store, 2, PIECES * CHUNK, CHUNK, bytes, &piece));
+	ok(store_begin(store));
+	ok(store_remove_chunks(store, 2, 2 * CHUNK, UINT64_MAX));
+	commit(store);
+	ok(store_read_piece(store, 2, PIECES * CHUNK, 2 * CHUNK, bytes, &piece)); /* as it was */
+	assert_int_equal(piece.n, CHUNK);
+	store_end_pieces(store);
+	assert_true(sqlite3_get_autocommit(store->reader.handle));
+	ok(store_read_piece(store, 2, PIECES * CHUNK, 2 * CHUNK, bytes, &piece));
+	assert_int_equal(piece.n, 0);
+	ok(store_close(store));
+}
+
 static void saving_replaces_nothing(void **state)
 {
 	struct store_error error;
@@ -996,6 +1072,7 @@ int main(void)
 		WITH_PLACE(times_that_no_integer_holds_become_the_last_that_one_does),
 		WITH_PLACE(a_saved_copy_is_the_same_and_needs_nothing_beside_it),
 		WITH_PLACE(the_reference_s_bytes_are_read_in_pieces_too),
+		WITH_PLACE(a_great_file_of_the_reference_s_is_read_in_pieces_with_one_look_at_each_page),
 		WITH_PLACE(saving_replaces_nothing),
 		WITH_PLACE(loading_leaves_the_file_and_its_directory_alone),
 		WITH_PLACE(a_load_does_not_see_what_others_change_later),
