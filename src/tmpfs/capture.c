@@ -345,15 +345,18 @@ static void settle_inode(struct tree *tree, struct inode *inode)
 	small_rwlock_wrunlock(&inode->lock);
 }
 
-/* Whose bytes will be captured next. */
+/* The bytes of a file that was suspect up to now are noted, and the next capture takes and forgets them.  Of any other they may have
+ * been captured already, and of one without a name they never are: nobody would forget what is read ahead. */
 static void settle_closed(struct tree *tree, struct inode *inode)
 {
-	const struct data_plane *plane = tree->plane;
+	struct data_plane *plane = tree->plane;
+	bool was_suspect;
 
 	small_rwlock_wrlock(&inode->lock);
-	inode_refresh_locked(inode, tree->plane);
-	if (plane->ops->read_ahead && inode_is_regular(inode) && !inode->is_stored)
-		plane->ops->read_ahead(tree->plane, &inode->data);
+	was_suspect = inode_is_suspect(inode, plane);
+	inode_refresh_locked(inode, plane);
+	if (plane->ops->read_ahead && was_suspect && !inode_is_suspect(inode, plane) && inode->links > 0)
+		plane->ops->read_ahead(plane, &inode->data);
 	small_rwlock_wrunlock(&inode->lock);
 }
 

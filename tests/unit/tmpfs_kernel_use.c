@@ -198,6 +198,16 @@ static void assert_bytes(struct fixture *f, struct inode *inode, const char *exp
 	assert_string_equal(buf, expected);
 }
 
+/* As the kernel does, which lets go of a file when it has told us already. */
+static void close_slowly(struct fixture *f, struct inode *inode, int handle)
+{
+	int fd = open_behind_our_back(f, handle);
+
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_true(data_is_exposed(f->tree->plane, &inode->data));
+	close(fd);
+}
+
 /* As soon as somebody may write, what was read before is no longer what there is. */
 static void what_is_read_ahead_lasts_until_it_may_change(void **state)
 {
@@ -214,8 +224,7 @@ static void what_is_read_ahead_lasts_until_it_may_change(void **state)
 		handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
 		assert_null(inode->data.backing->ahead);
 		write_behind_our_back(f, handle, "first", 0);
-		close_file(f, inode, FILE_OPEN_WRITER);
-		journal_note_closed(f->tree->journal, inode->number);
+		close_slowly(f, inode, handle);
 		capture_settle(f->tree);
 		assert_non_null(inode->data.backing->ahead);
 		assert_bytes(f, inode, "first");
@@ -245,6 +254,36 @@ static void what_is_read_ahead_lasts_until_it_may_change(void **state)
 	tree_put(f->tree, inode);
 }
 
+/* They would stay for ever. */
+static void bytes_that_no_capture_will_take_are_not_read_ahead(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct capture *capture;
+	int handle;
+
+	f->tree->journal->is_kept = true;
+	/* Captured before it is seen that it was closed. */
+	write_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, "first", 0);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	(void)stat_of(f, inode);
+	assert_int_equal(capture_take(f->tree, CAPTURE_CHANGES, &capture), 0);
+	capture_end(capture, true);
+	journal_note_closed(f->tree->journal, inode->number);
+	capture_settle(f->tree);
+	assert_null(inode->data.backing->ahead);
+	/* Without a name. */
+	handle = open_file(f, inode, FILE_OPEN_WRITER).handle;
+	write_behind_our_back(f, handle, "again", 0);
+	assert_int_equal(tree_unlink(f->tree, ROOT, "f"), 0);
+	close_slowly(f, inode, handle);
+	capture_settle(f->tree);
+	assert_false(data_is_exposed(f->tree->plane, &inode->data));
+	assert_null(inode->data.backing->ahead);
+	assert_int_equal(store_of(f)->ahead, 0);
+	tree_put(f->tree, inode);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +294,7 @@ int main(void)
 		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
 		TEST(what_was_closed_is_asked_for_before_a_capture_is),
 		TEST(what_is_read_ahead_lasts_until_it_may_change),
+		TEST(bytes_that_no_capture_will_take_are_not_read_ahead),
 		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
 	};
