@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -284,6 +285,29 @@ static int take_state(sqlite3_stmt *row, void *arg, struct store_error *error)
 /* ------------------------------------------------------------------------ */
 /* The tree                                                                  */
 
+static int take_lost_chunk(sqlite3_stmt *row, void *arg, struct store_error *error)
+{
+	struct reading *reading = arg;
+	int64_t number = sqlite3_column_int64(row, 0);
+
+	(void)error;
+	if (number > 0 && (uint64_t)number > reading->last)
+		reading->last = (uint64_t)number;
+	return 0;
+}
+
+/* Chunks of no inode would be bytes of the one that gets its number.  What no number can be is not looked for, and what is no
+ * number sorts behind them all. */
+static int skip_lost_chunks(struct store_db *db, struct reading *reading, struct store_error *error)
+{
+	char sql[128];
+
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT inode FROM chunks WHERE inode <= %" PRIu64 " ORDER BY inode DESC LIMIT 1",
+		       NODE_NUMBER_MAX); /* as long */
+	return for_each_row(db, sql, take_lost_chunk, reading, error);
+}
+
 static int read_counters(struct store_db *db, struct reading *reading, struct store_counters *counters,
 			 struct store_error *error)
 {
@@ -293,6 +317,8 @@ static int read_counters(struct store_db *db, struct reading *reading, struct st
 	if (reading->store->kind == STORE_IS_OURS)
 		err = for_each_row(db, "SELECT next_number, generation, is_clean FROM state WHERE id = 1", take_state,
 				   counters, error);
+	if (!err && reading->store->kind == STORE_IS_OURS)
+		err = skip_lost_chunks(db, reading, error);
 	if (err)
 		return err;
 	if (counters->next_number <= reading->last)

@@ -870,6 +870,30 @@ static void counters_are_kept_and_an_unclean_end_skips_numbers(void **state)
 	assert_sound(at("a.db"));
 }
 
+static void s4_the_number_of_chunks_of_no_inode_is_not_given_out(void **state)
+{
+	static const struct {
+		const char *sql;
+		uint64_t expected;
+	} cases[] = {
+		{"INSERT INTO chunks (inode, offset, data) VALUES (100, 0, x'30'), (2000, 0, x'31'), (1999, 0, x'32')",
+		 2001},
+		{"INSERT INTO chunks (inode, offset, data) VALUES (x'32', 0, x'30'), ('text', 0, x'30'), (-1, 0, "
+		 "x'30')",
+		 2001},
+		{"INSERT INTO chunks (inode, offset, data) VALUES (9223372036854775807, 0, x'30')", 2001},
+		{"UPDATE state SET next_number = 3000", 3000},
+	};
+	unsigned i;
+
+	(void)state;
+	make_tree(at("a.db"));
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		run(at("a.db"), cases[i].sql);
+		assert_int_equal(next_number_of(at("a.db")), cases[i].expected);
+	}
+}
+
 /* ------------------------------------------------------------------------ */
 /* The reference's tables                                                    */
 
@@ -1085,6 +1109,7 @@ int main(void)
 		WITH_PLACE(a_newer_version_is_refused),
 		WITH_PLACE(an_empty_file_is_a_new_database),
 		WITH_PLACE(counters_are_kept_and_an_unclean_end_skips_numbers),
+		WITH_PLACE(s4_the_number_of_chunks_of_no_inode_is_not_given_out),
 		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
 		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
 		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
