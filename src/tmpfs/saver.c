@@ -76,7 +76,7 @@ static void tell(struct saver *saver, int err)
 	saver->options.tell(text, err != 0);
 }
 
-static int commit(struct saver *saver)
+static int commit_changes(struct saver *saver)
 {
 	struct capture *capture;
 	int err;
@@ -87,6 +87,16 @@ static int commit(struct saver *saver)
 	if (!capture_is_empty(capture))
 		err = capture_write(capture, saver->store, saver->source, saver->hashes, NULL);
 	capture_end(capture, err == 0);
+	return err;
+}
+
+/* One that fails may not have got as far as the store, which would take the commit before for the last. */
+static int commit(struct saver *saver)
+{
+	int err = commit_changes(saver);
+
+	if (err)
+		store_unsettle(saver->store);
 	return err;
 }
 

@@ -642,6 +642,11 @@ static void move_log(struct store *store, int pages_min)
 	store->log_pages = 0;
 }
 
+void store_unsettle(struct store *store)
+{
+	store->is_settled = false;
+}
+
 void store_settle(struct store *store)
 {
 	move_log(store, LOG_PAGES);

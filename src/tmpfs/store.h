@@ -45,9 +45,9 @@ struct store_error {
  */
 int store_open(const char *path, enum store_mode mode, struct store **opened, struct store_error *error);
 
-/* Closes it; what was not committed is gone.  The counters of the last commit are taken as the last, if that succeeded:
- * the next mount goes on from them, and skips 2^32 numbers otherwise.   NULL is nothing.  Returns 0, or why what was committed may not have reached
- * the disk. */
+/* Closes it; what was not committed is gone.  The counters of the last commit are taken as the last, if that succeeded and
+ * nobody called store_unsettle() since: the next mount goes on from them, and skips 2^32 numbers otherwise.  NULL is nothing.
+ * Returns 0, or why what was committed may not have reached the disk. */
 int store_close(struct store *store);
 
 /* Why the last call of this thread failed, in one line without the name of the file. */
@@ -123,6 +123,9 @@ int store_begin(struct store *store);
 /* On failure everything since store_begin() is rolled back. */
 int store_commit(struct store *store, const struct store_counters *counters);
 void store_rollback(struct store *store);
+
+/* A commit failed, perhaps before store_begin(): numbers may have been given out that the last one does not count. */
+void store_unsettle(struct store *store);
 
 /* After a commit, when nobody waits any more: moves what was committed from the log to its place in the file, which takes as
  * long again, if there is enough of it to be worth the time.  Where it is never called, store_begin() does it sometimes. */
