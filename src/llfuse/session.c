@@ -145,7 +145,7 @@ static struct llfuse_session *new_session(const struct llfuse_ops *ops, const st
 	session->is_serial = config->workers == 1;
 	session->ring_depth = config->ring_depth ? config->ring_depth : DEFAULT_RING_DEPTH;
 	session->wanted_transport = config->transport;
-	session->may_yield = !config->no_yield;
+	session->may_yield = !config->no_yield && config->transport != LLFUSE_TRANSPORT_DEV_FUSE;
 	session->handles_signals = !config->no_signals;
 	pthread_mutex_init(&session->serial_lock, NULL);
 	pthread_mutex_init(&session->workers_lock, NULL);
