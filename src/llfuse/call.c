@@ -4,15 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 static void note_transport(struct llfuse_session *session, fuse_req_t req, enum llfuse_op op)
 {
@@ -74,7 +65,7 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 		note_transport(session, req, op);
 	ll_reserve_keep_rest(session, call->worker);
 	ll_turn_begin(session);
-	call->start_ns = now_ns();
+	call->start_ns = ll_now_ns();
 	if (fuse_req_is_uring(req))
 		ll_yielding_request(session, call->worker, call->start_ns);
 	return true;
@@ -82,7 +73,7 @@ bool ll_call_begin(struct call *call, fuse_req_t req, enum llfuse_op op)
 
 void ll_call_end(struct call *call, bool is_error)
 {
-	ll_worker_count(call->worker, call->op, is_error, now_ns() - call->start_ns);
+	ll_worker_count(call->worker, call->op, is_error, ll_now_ns() - call->start_ns);
 	ll_turn_end(call->session);
 }
 

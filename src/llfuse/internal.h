@@ -12,6 +12,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 18)
 #include <fuse_lowlevel.h>
@@ -26,6 +27,28 @@
 	}
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+static inline uint64_t ll_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* When @ns, less than a second, have gone by, on CLOCK_MONOTONIC. */
+static inline struct timespec ll_deadline(long ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += ns;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_nsec -= 1000000000L;
+		until.tv_sec++;
+	}
+	return until;
+}
 
 /* Memory for when there is no other: see reserve.c. */
 struct reserve {
@@ -47,13 +70,11 @@ struct yielding {
 	_Atomic int state;
 	_Atomic uint64_t n_requests;
 	pthread_mutex_t lock; /* held by the guard while it acts on the thread */
-	pid_t tid; /* guarded by lock; 0: there is no thread, or it never asked */
+	pid_t tid; /* guarded by lock; 0: there is no thread, or its end would not be noticed */
 	long sleeps; /* the guard writes it while the thread yields, the thread uses it while it does not */
 	/* of the guard */
 	uint64_t seen, seen_ns;
 	/* of the thread */
-	bool is_followed; /* its end will be noticed */
-	bool has_tid;
 	struct pace pace;
 };
 
@@ -190,6 +211,8 @@ void ll_guard_stop(struct llfuse_session *session);
 /* The calling thread, which is a ring's, has got a request. */
 void ll_yielding_request(struct llfuse_session *session, struct worker *worker, uint64_t now_ns);
 void ll_yielding_init(struct yielding *yielding);
+/* By the thread, when it begins, if it will end as follows. */
+void ll_yielding_follow_thread(struct yielding *yielding);
 /* By the thread that ends: its id may be another's soon. */
 void ll_yielding_forget_thread(struct yielding *yielding);
 /* Returns whether the thread is to ask now. */

@@ -264,14 +264,8 @@ static int add_readers(struct llfuse_session *session)
 /* Until it is time to try again, whatever else happens; but not longer than the session. */
 static void pause_or_end(struct llfuse_session *session)
 {
-	struct timespec until;
+	struct timespec until = ll_deadline(RETRY_MS * 1000000L);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += RETRY_MS * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
 	while (!is_over(session))
 		if (sem_clockwait(&session->loop.events, CLOCK_MONOTONIC, &until) < 0 && errno != EINTR)
 			return;

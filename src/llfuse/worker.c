@@ -110,7 +110,8 @@ static struct worker *enlist(struct llfuse_session *session, bool is_reader)
 	if (current.worker)
 		leave(current.worker); /* of a session before this one */
 	/* If it fails, nobody takes the worker over. */
-	worker->yielding.is_followed = has_key && !pthread_setspecific(at_exit_key, worker);
+	if (has_key && !pthread_setspecific(at_exit_key, worker))
+		ll_yielding_follow_thread(&worker->yielding);
 	current.session_id = session->id;
 	current.worker = worker;
 	return worker;

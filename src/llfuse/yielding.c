@@ -20,7 +20,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -74,14 +73,6 @@ static bool was_starved(long sleeps)
 
 static void ask(struct llfuse_session *session, struct yielding *yielding)
 {
-	if (!yielding->is_followed)
-		return;
-	if (!yielding->has_tid) {
-		pthread_mutex_lock(&yielding->lock);
-		yielding->tid = gettid();
-		pthread_mutex_unlock(&yielding->lock);
-		yielding->has_tid = true;
-	}
 	atomic_store(&yielding->state, ASKS);
 	sem_post(&session->guard.events);
 }
@@ -108,14 +99,6 @@ void ll_yielding_request(struct llfuse_session *session, struct worker *worker, 
 }
 
 /* --- The guard ------------------------------------------------------------------------------ */
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
 
 static int set_policy(pid_t tid, int policy)
 {
@@ -187,7 +170,7 @@ static bool begin(struct yielding *yielding)
 		return false;
 	}
 	yielding->seen = atomic_load(&yielding->n_requests);
-	yielding->seen_ns = now_ns();
+	yielding->seen_ns = ll_now_ns();
 	atomic_store(&yielding->state, YIELDS);
 	return true;
 }
@@ -203,7 +186,7 @@ static void end(struct yielding *yielding)
 
 static bool gets_on(struct yielding *yielding)
 {
-	uint64_t n = atomic_load(&yielding->n_requests), now = now_ns();
+	uint64_t n = atomic_load(&yielding->n_requests), now = ll_now_ns();
 
 	if (n == yielding->seen)
 		return now - yielding->seen_ns < LOOK_NS;
@@ -249,14 +232,8 @@ static bool look_at_all(struct llfuse_session *session, bool is_stopping)
 /* Until it is time to look, or something is asked. */
 static void wait_a_little(struct guard *guard)
 {
-	struct timespec until;
+	struct timespec until = ll_deadline(LOOK_NS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += LOOK_NS;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
 	(void)sem_clockwait(&guard->events, CLOCK_MONOTONIC, &until);
 }
 
@@ -319,13 +296,19 @@ void ll_yielding_init(struct yielding *yielding)
 	yielding->sleeps = WAS_IDLE;
 }
 
+void ll_yielding_follow_thread(struct yielding *yielding)
+{
+	pthread_mutex_lock(&yielding->lock);
+	yielding->tid = gettid();
+	pthread_mutex_unlock(&yielding->lock);
+}
+
 void ll_yielding_forget_thread(struct yielding *yielding)
 {
 	pthread_mutex_lock(&yielding->lock);
 	yielding->tid = 0;
 	atomic_store(&yielding->state, DOES_NOT_YIELD);
 	pthread_mutex_unlock(&yielding->lock);
-	yielding->has_tid = yielding->is_followed = false;
 	yielding->sleeps = WAS_IDLE;
 	yielding->pace = (struct pace){.streak = 0};
 }

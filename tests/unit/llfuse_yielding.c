@@ -79,14 +79,6 @@ static void a_long_time_without_being_starved_makes_the_next_pause_short(void **
 static struct llfuse_session session;
 static struct worker *worker;
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * S + (uint64_t)now.tv_nsec;
-}
-
 static void rest(void)
 {
 	struct timespec time = {.tv_nsec = MS / 10};
@@ -98,7 +90,7 @@ static void rest(void)
 static void request_until_yielding(void)
 {
 	while (sched_getscheduler(0) != SCHED_IDLE)
-		ll_yielding_request(&session, worker, now_ns());
+		ll_yielding_request(&session, worker, ll_now_ns());
 }
 
 static bool can_yield(void)
@@ -152,7 +144,7 @@ static uint64_t pause_ns;
 static void note(void)
 {
 	last_policy = sched_getscheduler(0);
-	ll_yielding_request(&session, worker, now_ns());
+	ll_yielding_request(&session, worker, ll_now_ns());
 	pause_ns = worker->yielding.pace.pause_ns;
 }
 
@@ -211,7 +203,7 @@ static void stop_while_yielding(void)
 	request_until_yielding();
 	ll_guard_stop(&session);
 	for (int i = 0; i < 100; i++)
-		ll_yielding_request(&session, worker, now_ns());
+		ll_yielding_request(&session, worker, ll_now_ns());
 	note();
 	ll_guard_start(&session);
 }
