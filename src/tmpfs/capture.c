@@ -284,13 +284,14 @@ static void take_entry(struct table_link *link, void *arg)
 	take_name(dir->capture, dir->number, entry->name, entry->name_len, entry->inode->number);
 }
 
-static void take_any_inode(struct capture *capture, struct inode *inode)
+static void take_any_inode(struct inode *inode, void *arg)
 {
 	static const struct journal_inode all = {
 		.what = JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_BYTES,
 		.n_ranges = 1,
 		.ranges = {{.from = 0, .to = JOURNAL_END}},
 	};
+	struct capture *capture = arg;
 	struct whole_dir dir = {.capture = capture, .number = inode->number};
 
 	/* Of a copy it is no part; but its bytes, if it is in use, are not to go from where it is kept. */
@@ -304,21 +305,8 @@ static void take_any_inode(struct capture *capture, struct inode *inode)
 /* Nobody changes anything. */
 static void take_all_locked(struct capture *capture)
 {
-	struct inode **inodes;
-	size_t n, i;
-	unsigned shard;
-
-	for (shard = 0; shard < ITABLE_SHARDS; shard++) {
-		if (itable_get_all(&capture->tree->inodes, shard, &inodes, &n)) {
-			capture->is_short = true;
-			return;
-		}
-		for (i = 0; i < n; i++) {
-			take_any_inode(capture, inodes[i]);
-			tree_put(capture->tree, inodes[i]);
-		}
-		free(inodes);
-	}
+	if (tree_each_inode(capture->tree, take_any_inode, capture))
+		capture->is_short = true;
 }
 
 static int by_number(const void *a, const void *b)
@@ -338,8 +326,10 @@ struct settling {
 	size_t n;
 };
 
-static void settle_inode(struct tree *tree, struct inode *inode)
+static void settle_inode(struct inode *inode, void *arg)
 {
+	struct tree *tree = arg;
+
 	small_rwlock_wrlock(&inode->lock);
 	inode_refresh_locked(inode, tree->plane);
 	small_rwlock_wrunlock(&inode->lock);
@@ -401,24 +391,6 @@ void capture_settle(struct tree *tree)
 	journal_take_closed(tree->journal, &numbers, &n);
 	settle_numbers(tree, numbers, n);
 	free(numbers);
-}
-
-/* Where it is not noted what was closed. */
-static void settle_all(struct tree *tree)
-{
-	struct inode **inodes;
-	unsigned shard;
-	size_t n, i;
-
-	for (shard = 0; shard < ITABLE_SHARDS; shard++) {
-		if (itable_get_all(&tree->inodes, shard, &inodes, &n))
-			return; /* taking them asks */
-		for (i = 0; i < n; i++) {
-			settle_inode(tree, inodes[i]);
-			tree_put(tree, inodes[i]);
-		}
-		free(inodes);
-	}
 }
 
 /* ------------------------------------------------------------------------ */
@@ -494,8 +466,8 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 	capture->kind = kind;
 	if (journal_keeps(tree->journal))
 		capture_settle(tree);
-	else
-		settle_all(tree);
+	else /* it is not noted what was closed */
+		(void)tree_each_inode(tree, settle_inode, tree); /* who takes the rest asks */
 	journal_close_gate(tree->journal);
 	start = now_ns();
 	err = take_closed(capture);

@@ -79,8 +79,7 @@ static void free_link(struct table_link *link, void *arg)
 	inode_free((struct inode *)link, tree->plane);
 }
 
-/* What is still in a store will take something else where it will go to now. */
-static int charge_stored_again(struct tree *tree, const struct data_plane *plane)
+int tree_each_inode(struct tree *tree, void (*visit)(struct inode *inode, void *arg), void *arg)
 {
 	struct inode **inodes;
 	unsigned shard;
@@ -90,12 +89,25 @@ static int charge_stored_again(struct tree *tree, const struct data_plane *plane
 		if (itable_get_all(&tree->inodes, shard, &inodes, &n))
 			return -ENOMEM;
 		for (i = 0; i < n; i++) {
-			inode_charge_stored_again(inodes[i], tree->plane, plane);
+			visit(inodes[i], arg);
 			tree_put(tree, inodes[i]);
 		}
 		free(inodes);
 	}
 	return 0;
+}
+
+/* Where bytes are to go to, and where they were to go to. */
+struct planes {
+	struct data_plane *from;
+	const struct data_plane *to;
+};
+
+static void charge_stored_again(struct inode *inode, void *arg)
+{
+	const struct planes *planes = arg;
+
+	inode_charge_stored_again(inode, planes->from, planes->to);
 }
 
 int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options)
@@ -106,7 +118,8 @@ int tree_use_kernel(struct tree *tree, const struct data_kernel_options *options
 	err = data_kernel_new(&tree->mem, options, &plane);
 	if (err)
 		return err;
-	(void)charge_stored_again(tree, plane); /* else they count for a little less */
+	/* What is still in a store will take something else where it will go to now; else it counts for a little less. */
+	(void)tree_each_inode(tree, charge_stored_again, &(struct planes){.from = tree->plane, .to = plane});
 	tree->plane->ops->free(tree->plane);
 	plane->journal = tree->journal;
 	tree->plane = plane;

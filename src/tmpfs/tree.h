@@ -97,6 +97,10 @@ void tree_ref(struct inode *inode);
 
 void tree_put(struct tree *tree, struct inode *inode);
 
+/* Calls @visit for each inode, which holds on to those that it wants for longer; what is made meanwhile may be left out.
+ * Returns 0, or -ENOMEM, some not having been visited. */
+int tree_each_inode(struct tree *tree, void (*visit)(struct inode *inode, void *arg), void *arg);
+
 /* Gives back @n references that lookups of @number handed out. */
 void tree_forget(struct tree *tree, uint64_t number, uint64_t n);
 
