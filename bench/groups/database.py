@@ -8,11 +8,9 @@ Each figure is a ratio of two times that were taken one after the other.
 """
 
 import contextlib
-import fcntl
 import io
 import os
 import re
-import struct
 import subprocess
 import tarfile
 import tempfile
@@ -21,6 +19,7 @@ import time
 from commands import run as run_command
 from groups.data import told_by_fio
 from harness import kernel
+from harness.database import copy_of
 from results import Workload
 from rounds import Place, Step, take_step
 from subjects import MOUNT_FLAGS, DaemonMount, Unmounted
@@ -162,13 +161,11 @@ def measure_tree(bench, kept, packed):
 
 
 def stopped_ms(mount):
-    """As the mount tells: struct control_copy of src/tmpfs/control.h."""
     fd = os.open(mount.directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        told = fcntl.ioctl(fd, 2 << 30 | 160 << 16 | ord("L") << 8 | 3, bytes(160))
+        return copy_of(fd).stop_ns / 1e6
     finally:
         os.close(fd)
-    return struct.unpack_from("=IiQQQ", told)[4] / 1e6
 
 
 def load_seconds(kept, copy):

@@ -19,15 +19,11 @@ import pytest
 from conftest import TMPFS_HEAP, TMPFS_KERNEL, Case, needs_root, transport_named
 from harness import kernel, mounts
 from harness.children import as_user
-from harness.database import assert_sound, describe, look_at, query
+from harness.database import CONTROL_SAVE, COPY_RUNS, PATH_SIZE, assert_sound, copy_of, describe, look_at, query
 from harness.files import get, put, wait_until
 
 MIB = 1 << 20
 CHUNK = 65536
-# src/tmpfs/control.h
-CONTROL_SAVE = 1 << 30 | 4096 << 16 | ord("L") << 8 | 2
-CONTROL_COPY = 2 << 30 | 160 << 16 | ord("L") << 8 | 3
-COPY_RUNS = 1
 CASES = (Case(TMPFS_KERNEL, "io_uring-many"), Case(TMPFS_HEAP, "dev_fuse-many"))
 ONCE = (Case(TMPFS_HEAP, "dev_fuse-many"),)
 
@@ -581,9 +577,9 @@ def test_who_takes_a_copy_does_not_run_as_who_was_asked_for_it(database):
                 os.close(os.open(f"{mount.mountpoint}/f", os.O_CREAT | os.O_WRONLY))
                 os.unlink(f"{mount.mountpoint}/f")
             before = {int(task) for task in os.listdir(f"/proc/{mount.pid}/task")}
-            fcntl.ioctl(top, CONTROL_SAVE, bytearray(copy.encode().ljust(4096, b"\0")))
+            fcntl.ioctl(top, CONTROL_SAVE, bytearray(copy.encode().ljust(PATH_SIZE, b"\0")))
             seen = new_threads(mount.pid, before)
-            wait_until(lambda: struct.unpack_from("=I", fcntl.ioctl(top, CONTROL_COPY, bytes(160)))[0] != COPY_RUNS)
+            wait_until(lambda: copy_of(top).state != COPY_RUNS)
     finally:
         os.close(top)
     assert all(how == (os.SCHED_OTHER, os.sched_getaffinity(mount.pid)) for how in seen)

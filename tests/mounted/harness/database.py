@@ -1,11 +1,30 @@
 # SPDX-License-Identifier: MIT
 """Trees as they look, and databases as SQLite sees them."""
 
+import collections
 import contextlib
+import fcntl
 import hashlib
 import os
 import sqlite3
 import stat
+import struct
+
+# src/tmpfs/control.h
+PATH_SIZE = 4096
+CONTROL_SAVE = 1 << 30 | PATH_SIZE << 16 | ord("L") << 8 | 2
+COPY_FORMAT = "=IiQQQ128s"
+COPY_RUNS = 1
+
+Copy = collections.namedtuple("Copy", "state error done total stop_ns reason")
+
+
+def copy_of(fd):
+    """How the saving of a copy goes or went, of the tmpfs whose root directory is open as @fd."""
+    size = struct.calcsize(COPY_FORMAT)
+    return Copy._make(
+        struct.unpack(COPY_FORMAT, fcntl.ioctl(fd, 2 << 30 | size << 16 | ord("L") << 8 | 3, bytes(size)))
+    )
 
 
 def _xattrs(path):
