@@ -390,8 +390,9 @@ static void set_data_times(struct inode *inode, struct data_plane *plane, unsign
 		return;
 	inode->atime = stamp_of(&times[0]);
 	inode->mtime = stamp_of(&times[1]);
+	/* Its clock may lag behind the one that stamped the last change. */
 	if ((set & INODE_MTIME_NOW) && !(set & INODE_SET_CTIME))
-		inode->ctime = inode->mtime;
+		take_later(&inode->ctime, &times[1]);
 }
 
 static void change_times(struct inode *inode, struct data_plane *plane, const struct inode_change *change)

@@ -231,6 +231,20 @@ def test_the_time_of_a_renamed_file_moves(t):
     t.note(f"ctime of {watched}", os.stat("g").st_ctime_ns != before)
 
 
+def test_the_time_of_a_change_never_runs_backwards(fs):
+    changes = (lambda fd: os.fchmod(fd, 0o600), lambda fd: os.fchmod(fd, 0o640), os.utime)
+    # The clock of the first stamp of a file is the coarsest.
+    for i in range(500):
+        fd = os.open(fs.path(f"f{i}"), os.O_RDWR | os.O_CREAT, 0o644)
+        last = 0
+        for change in changes:
+            change(fd)
+            now = os.fstat(fd).st_ctime_ns
+            assert now >= last
+            last = now
+        os.close(fd)
+
+
 def test_writing_never_moves_atime_back(fs):
     path = fs.path("f")
     with open(path, "wb") as file:
