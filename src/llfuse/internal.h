@@ -111,13 +111,18 @@ struct worker {
 /* How the open files of one inode do their I/O: see passthrough.c. */
 struct io_mode;
 
-struct io_mode_table {
+struct io_mode_shard {
 	pthread_mutex_t lock;
 	struct io_mode **buckets;
 	size_t n_buckets; /* a power of two, or 0 */
 	size_t n_modes;
+};
+
+struct io_mode_table {
+	struct io_mode_shard shards[16];
+	pthread_mutex_t orphans_lock;
 	int *orphans; /* backing ids that wait for a request to be closed with */
-	size_t n_orphans;
+	_Atomic size_t n_orphans; /* may be read without the lock */
 };
 
 /* What is open now: see opens.c. */

@@ -8,6 +8,8 @@
  * A release arrives after the kernel has let its open file go.  The table may
  * therefore think for a moment that an inode is still open; a new open then joins the old
  * decision, which is right too.
+ *
+ * Sharded by inode: the kernel is told of a backing file, which takes it a while, while nobody else may decide.
  */
 #include <linux/capability.h>
 #include <stdlib.h>
@@ -25,84 +27,103 @@ struct io_mode {
 	bool is_borrowed; /* the file system's own: not to be closed here */
 };
 
-enum { FIRST_BUCKETS = 256 };
+enum { FIRST_BUCKETS = 16 };
 
 void ll_io_modes_init(struct io_mode_table *table)
 {
-	pthread_mutex_init(&table->lock, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(table->shards); i++)
+		pthread_mutex_init(&table->shards[i].lock, NULL);
+	pthread_mutex_init(&table->orphans_lock, NULL);
+}
+
+static void free_shard(struct io_mode_shard *shard)
+{
+	for (size_t i = 0; i < shard->n_buckets; i++)
+		while (shard->buckets[i]) {
+			struct io_mode *mode = shard->buckets[i];
+
+			shard->buckets[i] = mode->next;
+			free(mode);
+		}
+	free(shard->buckets);
+	pthread_mutex_destroy(&shard->lock);
 }
 
 void ll_io_modes_done(struct io_mode_table *table)
 {
-	for (size_t i = 0; i < table->n_buckets; i++)
-		while (table->buckets[i]) {
-			struct io_mode *mode = table->buckets[i];
-
-			table->buckets[i] = mode->next;
-			free(mode);
-		}
-	free(table->buckets);
+	for (size_t i = 0; i < ARRAY_SIZE(table->shards); i++)
+		free_shard(&table->shards[i]);
 	free(table->orphans); /* the kernel closes them with the session */
-	pthread_mutex_destroy(&table->lock);
+	pthread_mutex_destroy(&table->orphans_lock);
 }
 
-/* Inode numbers may be pointers or counters: mix all bits into the low ones. */
-static size_t bucket_of(const struct io_mode_table *table, uint64_t ino)
+/* Inode numbers may be pointers or counters: all their bits are to count. */
+static uint64_t mix(uint64_t ino)
 {
-	return (size_t)((ino * UINT64_C(0x9E3779B97F4A7C15)) >> 32) & (table->n_buckets - 1);
+	return ino * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-static struct io_mode **find_locked(const struct io_mode_table *table, uint64_t ino)
+static struct io_mode_shard *shard_of(struct io_mode_table *table, uint64_t ino)
+{
+	return &table->shards[mix(ino) >> 60];
+}
+
+static struct io_mode **bucket_of(const struct io_mode_shard *shard, uint64_t ino)
+{
+	return &shard->buckets[(mix(ino) >> 28) & (shard->n_buckets - 1)];
+}
+
+static struct io_mode **find_locked(const struct io_mode_shard *shard, uint64_t ino)
 {
 	struct io_mode **mode;
 
-	if (!table->n_buckets)
+	if (!shard->n_buckets)
 		return NULL;
-	mode = &table->buckets[bucket_of(table, ino)];
+	mode = bucket_of(shard, ino);
 	while (*mode && (*mode)->ino != ino)
 		mode = &(*mode)->next;
 	return *mode ? mode : NULL;
 }
 
-/* Keeps chains short.  Without memory for a larger table the old one goes on. */
-static int grow_locked(struct io_mode_table *table)
+/* Keeps chains short.  Without memory for more buckets the old ones go on. */
+static int grow_locked(struct io_mode_shard *shard)
 {
-	struct io_mode_table larger = {.n_buckets = table->n_buckets ? table->n_buckets * 2 : FIRST_BUCKETS};
+	struct io_mode_shard larger = {.n_buckets = shard->n_buckets ? shard->n_buckets * 2 : FIRST_BUCKETS};
 
-	if (table->n_modes < table->n_buckets)
+	if (shard->n_modes < shard->n_buckets)
 		return 0;
 	larger.buckets = calloc(larger.n_buckets, sizeof(struct io_mode *));
 	if (!larger.buckets)
-		return table->n_buckets ? 0 : -ENOMEM;
-	for (size_t i = 0; i < table->n_buckets; i++)
-		while (table->buckets[i]) {
-			struct io_mode *mode = table->buckets[i];
-			struct io_mode **to = &larger.buckets[bucket_of(&larger, mode->ino)];
+		return shard->n_buckets ? 0 : -ENOMEM;
+	for (size_t i = 0; i < shard->n_buckets; i++)
+		while (shard->buckets[i]) {
+			struct io_mode *mode = shard->buckets[i];
+			struct io_mode **to = bucket_of(&larger, mode->ino);
 
-			table->buckets[i] = mode->next;
+			shard->buckets[i] = mode->next;
 			mode->next = *to;
 			*to = mode;
 		}
-	free(table->buckets);
-	table->buckets = larger.buckets;
-	table->n_buckets = larger.n_buckets;
+	free(shard->buckets);
+	shard->buckets = larger.buckets;
+	shard->n_buckets = larger.n_buckets;
 	return 0;
 }
 
-static struct io_mode *add_locked(struct io_mode_table *table, uint64_t ino)
+static struct io_mode *add_locked(struct io_mode_shard *shard, uint64_t ino)
 {
 	struct io_mode **bucket, *mode;
 
-	if (grow_locked(table))
+	if (grow_locked(shard))
 		return NULL;
 	mode = calloc(1, sizeof(*mode));
 	if (!mode)
 		return NULL;
 	mode->ino = ino;
-	bucket = &table->buckets[bucket_of(table, ino)];
+	bucket = bucket_of(shard, ino);
 	mode->next = *bucket;
 	*bucket = mode;
-	table->n_modes++;
+	shard->n_modes++;
 	return mode;
 }
 
@@ -147,7 +168,7 @@ static int register_backing(fuse_req_t req, int backing_fd)
 
 /* libfuse closes a backing id by way of a request.  Where that is gone already, the id waits for
  * the next one; without memory to remember it, for the end of the session. */
-static void close_backing_locked(struct io_mode_table *table, fuse_req_t req, int backing_id)
+static void close_backing(struct io_mode_table *table, fuse_req_t req, int backing_id)
 {
 	int *orphans;
 
@@ -155,17 +176,23 @@ static void close_backing_locked(struct io_mode_table *table, fuse_req_t req, in
 		(void)fuse_passthrough_close(req, backing_id); /* libfuse logs a failure */
 		return;
 	}
+	pthread_mutex_lock(&table->orphans_lock);
 	orphans = realloc(table->orphans, (table->n_orphans + 1) * sizeof(*orphans));
-	if (!orphans)
-		return;
-	table->orphans = orphans;
-	orphans[table->n_orphans++] = backing_id;
+	if (orphans) {
+		table->orphans = orphans;
+		orphans[table->n_orphans++] = backing_id;
+	}
+	pthread_mutex_unlock(&table->orphans_lock);
 }
 
-static void close_orphans_locked(struct io_mode_table *table, fuse_req_t req)
+static void close_orphans(struct io_mode_table *table, fuse_req_t req)
 {
-	while (req && table->n_orphans)
+	if (!req || !table->n_orphans)
+		return;
+	pthread_mutex_lock(&table->orphans_lock);
+	while (table->n_orphans)
 		(void)fuse_passthrough_close(req, table->orphans[--table->n_orphans]);
+	pthread_mutex_unlock(&table->orphans_lock);
 }
 
 /* The first open decides.  A file that the kernel will not take, such as one on a stacked file system, is served
@@ -189,57 +216,54 @@ static bool is_passthrough_on(const struct llfuse_session *session)
 
 int ll_io_mode_open(struct llfuse_session *session, fuse_req_t req, uint64_t ino, const struct llfuse_file *file)
 {
-	struct io_mode_table *table = &session->io_modes;
+	struct io_mode_shard *shard = shard_of(&session->io_modes, ino);
 	struct io_mode **found, *mode;
 	int backing_id = 0;
 
 	if (!is_passthrough_on(session))
 		return 0;
-	pthread_mutex_lock(&table->lock);
-	close_orphans_locked(table, req);
-	found = find_locked(table, ino);
-	mode = found ? *found : add_locked(table, ino);
+	close_orphans(&session->io_modes, req);
+	pthread_mutex_lock(&shard->lock);
+	found = find_locked(shard, ino);
+	mode = found ? *found : add_locked(shard, ino);
 	if (mode) {
 		if (!mode->opens)
 			decide_locked(mode, req, file);
 		mode->opens++;
 		backing_id = mode->backing_id;
 	}
-	pthread_mutex_unlock(&table->lock);
+	pthread_mutex_unlock(&shard->lock);
 	return backing_id;
 }
 
 void ll_close_backings(struct llfuse_session *session, fuse_req_t req)
 {
-	struct io_mode_table *table = &session->io_modes;
-
-	if (!is_passthrough_on(session))
-		return;
-	pthread_mutex_lock(&table->lock);
-	close_orphans_locked(table, req);
-	pthread_mutex_unlock(&table->lock);
+	close_orphans(&session->io_modes, req);
 }
 
 void ll_io_mode_release(struct llfuse_session *session, fuse_req_t req, uint64_t ino)
 {
-	struct io_mode_table *table = &session->io_modes;
+	struct io_mode_shard *shard = shard_of(&session->io_modes, ino);
 	struct io_mode **found;
+	int unused = 0;
 
 	if (!is_passthrough_on(session))
 		return;
-	pthread_mutex_lock(&table->lock);
-	close_orphans_locked(table, req);
-	found = find_locked(table, ino);
+	close_orphans(&session->io_modes, req);
+	pthread_mutex_lock(&shard->lock);
+	found = find_locked(shard, ino);
 	if (found && --(*found)->opens == 0) {
 		struct io_mode *mode = *found;
 
-		if (mode->backing_id && !mode->is_borrowed)
-			close_backing_locked(table, req, mode->backing_id);
+		if (!mode->is_borrowed)
+			unused = mode->backing_id;
 		*found = mode->next;
-		table->n_modes--;
+		shard->n_modes--;
 		free(mode);
 	}
-	pthread_mutex_unlock(&table->lock);
+	pthread_mutex_unlock(&shard->lock);
+	if (unused)
+		close_backing(&session->io_modes, req, unused);
 }
 
 int llfuse_backing_open(struct llfuse_request *req, int fd)
@@ -253,23 +277,19 @@ int llfuse_backing_open(struct llfuse_request *req, int fd)
 
 void llfuse_backing_close(struct llfuse_session *session, int backing_id)
 {
-	struct io_mode_table *table = &session->io_modes;
-
-	pthread_mutex_lock(&table->lock);
-	close_backing_locked(table, NULL, backing_id);
-	pthread_mutex_unlock(&table->lock);
+	close_backing(&session->io_modes, NULL, backing_id);
 }
 
 bool llfuse_file_passthrough(const struct llfuse_session *session, uint64_t ino)
 {
-	struct io_mode_table *table = (struct io_mode_table *)&session->io_modes;
+	struct io_mode_shard *shard = shard_of((struct io_mode_table *)&session->io_modes, ino);
 	struct io_mode **found;
 	bool is_passthrough;
 
-	pthread_mutex_lock(&table->lock);
-	found = find_locked(table, ino);
+	pthread_mutex_lock(&shard->lock);
+	found = find_locked(shard, ino);
 	is_passthrough = found && (*found)->backing_id;
-	pthread_mutex_unlock(&table->lock);
+	pthread_mutex_unlock(&shard->lock);
 	return is_passthrough;
 }
 
