@@ -38,13 +38,53 @@ struct found {
 	char *name; /* NULL: no place; taken when it is used */
 	int fd;
 	const struct statx *stx;
-	struct mount *mount; /* one reference; NULL once it was given on */
+	struct mount *mount;
+	bool is_in_dir; /* by a name */
+	bool has_ref; /* to the mount, of its own; else @dir keeps it */
 	struct handle handle;
 };
 
-/* Counts a lookup of what was found, as the inode that is known, or as @fresh, if not NULL.
+/* What is found in a directory is mostly on its mount. */
+static int find_mount(struct inode_table *table, struct found *found)
+{
+	int err;
+
+	if (found->dir && found->dir->inode->mount->id == found->stx->stx_mnt_id) {
+		found->mount = found->dir->inode->mount;
+		return 0;
+	}
+	pthread_mutex_lock(&table->lock);
+	err = mounts_ref(&table->mounts, found->fd, found->stx, &found->mount);
+	pthread_mutex_unlock(&table->lock);
+	found->has_ref = !err;
+	return err;
+}
+
+static void found_drop(struct inode_table *table, struct found *found)
+{
+	if (found->has_ref) {
+		pthread_mutex_lock(&table->lock);
+		mounts_unref(&table->mounts, found->mount);
+		pthread_mutex_unlock(&table->lock);
+	}
+	free(found->name);
+}
+
+static struct inode *find_found_locked(struct inode_table *table, const struct found *found)
+{
+	return find_same_locked(table, found->mount, found->stx, &found->handle);
+}
+
+/* What is found where its directory was below the root is below it too, for as long as nothing is moved. */
+static void take_check(const struct found *found, struct inode *inode)
+{
+	if (found->is_in_dir && found->mount == found->dir->inode->mount && found->dir->checked)
+		atomic_store(&inode->checked, found->dir->checked);
+}
+
+/* Counts a lookup of what was found, as the inode that is known, or as *@fresh, if there is one, which is then taken.
  * Returns its number, or 0. */
-static uint64_t count_found(struct inode_table *table, struct found *found, struct inode *fresh)
+static uint64_t count_found(struct inode_table *table, struct found *found, struct inode **fresh)
 {
 	struct inode *unused = NULL;
 	struct inode *inode;
@@ -52,16 +92,20 @@ static uint64_t count_found(struct inode_table *table, struct found *found, stru
 	uint64_t ino = 0;
 
 	pthread_mutex_lock(&table->lock);
-	inode = find_same_locked(table, found->mount, found->stx, &found->handle);
+	inode = find_found_locked(table, found);
 	if (inode) {
 		inode->lookups++;
-	} else if (fresh) {
-		inode = fresh;
+	} else if (*fresh) {
+		inode = *fresh;
+		*fresh = NULL;
 		inode_hash_add_locked(table, inode);
-		found->mount = NULL;
+		if (!found->has_ref)
+			inode->mount->refs++;
+		found->has_ref = false;
 	}
 	if (inode) {
 		ino = inode->ino;
+		take_check(found, inode);
 		if (found->name)
 			unused = inode_place_locked(table, inode, found->dir->inode, &found->name);
 		spare = inode_become_idle_locked(table, inode);
@@ -74,10 +118,10 @@ static uint64_t count_found(struct inode_table *table, struct found *found, stru
 /* Returns 0 and the number, or -errno. */
 static int learn_found(struct inode_table *table, struct found *found, uint64_t *ino)
 {
-	struct inode *fresh;
+	struct inode *fresh = NULL;
 	int err;
 
-	*ino = count_found(table, found, NULL);
+	*ino = count_found(table, found, &fresh);
 	if (*ino)
 		return 0;
 	err = inode_new(found->mount, found->fd, found->stx, &found->handle, &fresh);
@@ -89,9 +133,9 @@ static int learn_found(struct inode_table *table, struct found *found, uint64_t 
 		fresh->ino = INODE_ROOT;
 	/* The root, and what is mounted somewhere. */
 	fresh->keeps_fd = !found->name && !inode_opens_by_handle(fresh);
-	*ino = count_found(table, found, fresh);
+	*ino = count_found(table, found, &fresh);
 	/* Another thread may have been faster. */
-	if (found->mount)
+	if (fresh)
 		inode_free(fresh);
 	return 0;
 }
@@ -99,12 +143,10 @@ static int learn_found(struct inode_table *table, struct found *found, uint64_t 
 int inode_learn(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx,
 		uint64_t *ino)
 {
-	struct found found = {.dir = dir, .fd = fd, .stx = stx};
+	struct found found = {.dir = dir, .fd = fd, .stx = stx, .is_in_dir = dir && name};
 	int err;
 
-	pthread_mutex_lock(&table->lock);
-	err = mounts_ref(&table->mounts, fd, stx, &found.mount);
-	pthread_mutex_unlock(&table->lock);
+	err = find_mount(table, &found);
 	if (err)
 		return err;
 	mount_handle(found.mount, fd, &found.handle);
@@ -113,12 +155,7 @@ int inode_learn(struct inode_table *table, const struct hold *dir, const char *n
 		atomic_store_explicit(&table->needs_names, true, memory_order_relaxed);
 	}
 	err = learn_found(table, &found, ino);
-	if (found.mount) {
-		pthread_mutex_lock(&table->lock);
-		mounts_unref(&table->mounts, found.mount);
-		pthread_mutex_unlock(&table->lock);
-	}
-	free(found.name);
+	found_drop(table, &found);
 	return err;
 }
 
@@ -155,57 +192,47 @@ static struct inode *unnamed_locked(struct inode_table *table, struct inode *ino
 	return unused;
 }
 
-void inode_unnamed(struct inode_table *table, int *fd, const struct statx *stx, bool is_last)
+void inode_unnamed(struct inode_table *table, const struct hold *dir, int *fd, const struct statx *stx, bool is_last)
 {
+	struct found found = {.dir = dir, .fd = *fd, .stx = stx};
 	struct inode *unused = NULL;
-	struct handle handle;
 	scoped_fd spare = -1;
 	struct inode *inode;
-	struct mount *mount;
 
-	if (!is_last && !inode_table_needs_names(table))
+	if ((!is_last && !inode_table_needs_names(table)) || find_mount(table, &found) < 0)
 		return;
+	mount_handle(found.mount, *fd, &found.handle);
 	pthread_mutex_lock(&table->lock);
-	if (mounts_ref(&table->mounts, *fd, stx, &mount) < 0) {
-		pthread_mutex_unlock(&table->lock);
-		return;
-	}
-	mount_handle(mount, *fd, &handle);
-	inode = find_same_locked(table, mount, stx, &handle);
+	inode = find_found_locked(table, &found);
 	if (inode) {
 		unused = unnamed_locked(table, inode, is_last, fd);
 		spare = inode_become_idle_locked(table, inode);
 	}
-	mounts_unref(&table->mounts, mount);
 	pthread_mutex_unlock(&table->lock);
 	inode_free_all(unused);
+	found_drop(table, &found);
 }
 
 void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx)
 {
+	struct found found = {.dir = dir, .fd = fd, .stx = stx};
 	struct inode *unused = NULL;
-	struct handle handle;
-	char *copy = strdup(name);
-	struct inode *inode;
-	struct mount *mount;
 	scoped_fd spare = -1;
+	struct inode *inode;
 
-	pthread_mutex_lock(&table->lock);
-	if (!copy || mounts_ref(&table->mounts, fd, stx, &mount) < 0) {
-		pthread_mutex_unlock(&table->lock);
-		free(copy);
+	if (find_mount(table, &found) < 0)
 		return;
-	}
-	mount_handle(mount, fd, &handle);
-	inode = find_same_locked(table, mount, stx, &handle);
+	found.name = strdup(name); /* without memory: its old place leads nowhere */
+	mount_handle(found.mount, fd, &found.handle);
+	pthread_mutex_lock(&table->lock);
+	inode = found.name ? find_found_locked(table, &found) : NULL;
 	if (inode) {
-		unused = inode_place_locked(table, inode, dir->inode, &copy);
+		unused = inode_place_locked(table, inode, dir->inode, &found.name);
 		spare = inode_become_idle_locked(table, inode);
 	}
-	mounts_unref(&table->mounts, mount);
 	pthread_mutex_unlock(&table->lock);
 	inode_free_all(unused);
-	free(copy);
+	found_drop(table, &found);
 }
 
 bool inode_table_needs_names(const struct inode_table *table)
@@ -281,6 +308,17 @@ static void init_numbers(struct inode_table *table, const struct statx *stx)
 		numbers_init(&table->numbers, root->mount->fs_type, &handle, stx->stx_ino);
 }
 
+/* It is held for less time than it takes to go to sleep and be woken. */
+static void init_lock(struct inode_table *table)
+{
+	pthread_mutexattr_t kind;
+
+	(void)pthread_mutexattr_init(&kind); /* none of these can fail */
+	(void)pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
+	(void)pthread_mutex_init(&table->lock, &kind);
+	(void)pthread_mutexattr_destroy(&kind);
+}
+
 int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct inode_table **table)
 {
 	struct inode_table *made;
@@ -293,7 +331,7 @@ int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct i
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	(void)pthread_mutex_init(&made->lock, NULL); /* without attributes it cannot fail */
+	init_lock(made);
 	TAILQ_INIT(&made->idle.list);
 	TAILQ_INIT(&made->spare.list);
 	inode_table_limit(made, preset_limit());

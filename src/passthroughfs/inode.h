@@ -66,6 +66,7 @@ struct hold {
 	int fd;
 	bool fd_is_ours; /* opened for this hold */
 	bool is_open; /* somebody has the file open */
+	unsigned checked; /* as in struct inode, when it was held; 0: it was not checked */
 };
 
 /** 0 if changes that others make to it, and to the names in it, are told of; else -errno, why not. */
@@ -114,11 +115,11 @@ int inode_open_forgotten(struct inode_table *table, uint64_t ino);
 void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n);
 
 /**
- * The file lost a name, and if @is_last has none any more: from here a descriptor keeps
+ * The file lost a name in @dir (NULL: nobody knows where), and if @is_last has none any more: from here a descriptor keeps
  * it, where nothing else leads to it: @fd, which is O_PATH, and taken if it is needed.  Of files that
  * are not open the limit's number is kept so; older ones become stale.  Nothing if it is not known.
  */
-void inode_unnamed(struct inode_table *table, int *fd, const struct statx *stx, bool is_last);
+void inode_unnamed(struct inode_table *table, const struct hold *dir, int *fd, const struct statx *stx, bool is_last);
 
 /** The file is now @name in @dir.  Nothing if it is not known. */
 void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx);

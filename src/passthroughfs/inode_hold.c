@@ -180,17 +180,18 @@ static int check_inside(const struct inode_table *table, struct hold *hold, int 
 {
 	struct inode *inode = hold->inode;
 	unsigned moves = 0;
-	bool is_told;
 	int err;
 
-	if (inode->ino == INODE_ROOT || (inode->type != S_IFDIR && hold->is_open))
+	if (inode->type != S_IFDIR && hold->is_open)
 		return 0;
-	is_told = !inode->mount->watch_err && watch_moves(table->mounts.watch, &moves);
-	if (is_told && atomic_load(&inode->checked) == moves + 1)
+	/* Another mount may also be unmounted, which nothing tells of. */
+	if (inode->mount == table->root_mount && !inode->mount->watch_err && watch_moves(table->mounts.watch, &moves))
+		hold->checked = moves + 1;
+	if (inode->ino == INODE_ROOT || (hold->checked && atomic_load(&inode->checked) == hold->checked))
 		return 0;
 	err = check_place(table, inode->mount, fd);
-	if (!err && is_told)
-		atomic_store(&inode->checked, moves + 1);
+	if (!err)
+		atomic_store(&inode->checked, hold->checked);
 	return err;
 }
 

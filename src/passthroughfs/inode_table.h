@@ -42,7 +42,7 @@ struct inode {
 	char *name;
 	TAILQ_ENTRY(inode) idle;
 
-	/* watch_moves() when it was found to be below the root, and 1; 0: it was not */
+	/* watch_moves() before it was found to be below the root, and 1; 0: it was not */
 	atomic_uint checked;
 
 	/* fixed; size 0: there is none */

@@ -85,12 +85,12 @@ int op_symlink(struct llfuse_request *req, uint64_t parent, const char *name, co
 	return make_entry(req, parent, &what, entry);
 }
 
-static void made_unnamed(struct inode_table *inodes, int fd, const struct statx *stx)
+static void made_unnamed(struct inode_table *inodes, const struct hold *dir, int fd, const struct statx *stx)
 {
 	scoped_fd path = fd_reopen(fd, O_PATH);
 
 	if (path >= 0) /* else the file is stale once it is closed */
-		inode_unnamed(inodes, &path, stx, true);
+		inode_unnamed(inodes, dir, &path, stx, true);
 }
 
 /* The file @fd, just opened as @name in @dir (or without a name), becomes an inode and an open file. */
@@ -108,7 +108,7 @@ static int opened_entry(struct source *source, const struct hold *dir, const cha
 	if (err)
 		return err;
 	if (!name)
-		made_unnamed(inodes, *fd, &stx);
+		made_unnamed(inodes, dir, *fd, &stx);
 	err = ops_opened(source, entry->ino, file, fd, attr_mode_has_setid(stx.stx_mode));
 	if (err)
 		inode_forget(inodes, entry->ino, 1);

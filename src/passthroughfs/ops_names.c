@@ -116,12 +116,12 @@ static void victim_find(struct source *source, int dir_fd, const char *name, str
 }
 
 /* The name is gone.  Who uses the file still finds it, also if this was its last name. */
-static void victim_unnamed(struct source *source, struct victim *victim)
+static void victim_unnamed(struct source *source, const struct hold *dir, struct victim *victim)
 {
 	bool is_last = S_ISDIR(victim->stx.stx_mode) || victim->stx.stx_nlink == 1;
 
 	if (victim->fd >= 0)
-		inode_unnamed(source_inodes(source), &victim->fd, &victim->stx, is_last);
+		inode_unnamed(source_inodes(source), dir, &victim->fd, &victim->stx, is_last);
 }
 
 static int remove_name(struct source *source, uint64_t parent, const char *name, bool is_dir)
@@ -137,7 +137,7 @@ static int remove_name(struct source *source, uint64_t parent, const char *name,
 	err = beneath_unlink_at(dir.fd, name, is_dir);
 	if (err)
 		return err;
-	victim_unnamed(source, &victim);
+	victim_unnamed(source, &dir, &victim);
 	return 0;
 }
 
@@ -205,7 +205,7 @@ int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uin
 		err = rename_name(&what);
 	if (err)
 		return err;
-	victim_unnamed(source, &victim);
+	victim_unnamed(source, &new_dir, &victim);
 	follow_move(source, &new_dir, new_name);
 	if (flags & RENAME_EXCHANGE)
 		follow_move(source, &dir, name);

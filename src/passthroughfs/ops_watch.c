@@ -35,6 +35,7 @@ enum {
 	 * with each request that changes something, do not wake the thread each time. */
 	PAUSE_NS = 5000000,
 	MAX_READS = 64, /* before it is looked at what else there is to do */
+	MAX_WALKS = 64, /* the same */
 	RETRY_MS = 5,
 	MAX_SAME = 16, /* mounts of one file system on which a file is known */
 	WALK_SIZE = 64,
@@ -57,6 +58,9 @@ struct watcher {
 	atomic_bool has_failed;
 	/* of the thread */
 	struct numbers_list early;
+	bool drops_all; /* anything may have changed: walk is where it has come to */
+	bool drops_all_again; /* and something did since it began */
+	struct inode_walk walk;
 	/* The directory that names were changed in last: its listing and attributes go once for all of them. */
 	uint64_t dirs[MAX_SAME];
 	size_t n_dirs;
@@ -78,17 +82,31 @@ static bool add_number(struct numbers_list *list, uint64_t number)
 }
 
 /* Anything may have changed. */
-static void drop_all(struct watcher *watcher)
+static void begin_drop_all(struct watcher *watcher)
+{
+	(void)llfuse_notify_increment_epoch(watcher->session);
+	watcher->drops_all_again = watcher->drops_all;
+	if (!watcher->drops_all)
+		watcher->walk = (struct inode_walk){0};
+	watcher->drops_all = true;
+}
+
+/* Part of it: changes have to be read meanwhile, our own too, or the next ones are lost as well. */
+static void drop_some(struct watcher *watcher)
 {
 	struct inode_table *inodes = source_inodes(watcher->source);
-	struct inode_walk walk = {0};
 	uint64_t numbers[WALK_SIZE];
-	size_t n;
 
-	(void)llfuse_notify_increment_epoch(watcher->session);
-	while ((n = inode_table_walk(inodes, &walk, numbers, WALK_SIZE)) > 0) {
+	for (int walks = 0; watcher->drops_all && walks < MAX_WALKS; walks++) {
+		size_t n = inode_table_walk(inodes, &watcher->walk, numbers, WALK_SIZE);
+
 		for (size_t i = 0; i < n; i++)
 			(void)llfuse_notify_inval_inode(watcher->session, numbers[i], 0, 0);
+		if (n)
+			continue;
+		watcher->walk = (struct inode_walk){0};
+		watcher->drops_all = watcher->drops_all_again;
+		watcher->drops_all_again = false;
 	}
 }
 
@@ -98,7 +116,7 @@ static void drop_inode(struct watcher *watcher, uint64_t ino, off_t off)
 	if (llfuse_notify_inval_inode(watcher->session, ino, off, 0) != -ENOENT)
 		return;
 	if (inode_is_looked_up(source_inodes(watcher->source), ino) && !add_number(&watcher->early, ino))
-		drop_all(watcher);
+		begin_drop_all(watcher);
 }
 
 static void drop_early(struct watcher *watcher)
@@ -150,7 +168,7 @@ static void drop_name(struct watcher *watcher, const struct watch_change *change
 static void tell(struct watcher *watcher, const struct watch_change *change)
 {
 	if (change->is_lost) {
-		drop_all(watcher);
+		begin_drop_all(watcher);
 		return;
 	}
 	if (change->name)
@@ -181,6 +199,14 @@ static void take_a_rest(void)
 	(void)nanosleep(&time, NULL); /* if it is cut short, the more is told separately */
 }
 
+/* For poll(2). */
+static int wait_ms(const struct watcher *watcher)
+{
+	if (watcher->drops_all)
+		return 0;
+	return watcher->early.n ? RETRY_MS : -1;
+}
+
 static void *run(void *arg)
 {
 	struct watcher *watcher = arg;
@@ -188,12 +214,11 @@ static void *run(void *arg)
 		{.fd = watch_fd(watcher->watch), .events = POLLIN},
 		{.fd = watcher->stop_fd, .events = POLLIN},
 		{.fd = watcher->mounts_fd, .events = POLLPRI},
-		{.fd = watch_kept_fd(watcher->watch), .events = POLLIN},
 	};
 	int err = 0;
 
 	while (!err) {
-		if (poll(fds, 4, watcher->early.n ? RETRY_MS : -1) < 0 && errno != EINTR)
+		if (poll(fds, 3, wait_ms(watcher)) < 0 && errno != EINTR)
 			err = -errno;
 		if (fds[1].revents)
 			return NULL;
@@ -201,12 +226,16 @@ static void *run(void *arg)
 		/* Names lead elsewhere where something is mounted. */
 		if (fds[2].revents)
 			(void)llfuse_notify_increment_epoch(watcher->session);
-		if (!err && (fds[0].revents || fds[3].revents))
+		if (!err && fds[0].revents)
 			err = tell_some(watcher);
-		take_a_rest();
+		drop_some(watcher);
+		if (!watcher->drops_all)
+			take_a_rest();
 	}
 	atomic_store(&watcher->has_failed, true);
-	drop_all(watcher);
+	begin_drop_all(watcher);
+	while (watcher->drops_all)
+		drop_some(watcher);
 	llfuse_log(LLFUSE_LOG_ERROR, "passthroughfs", "the source cannot be watched any more: %s", strerror(-err));
 	return NULL;
 }

@@ -193,6 +193,7 @@ static const struct partial_call partial_calls[] = {
 	{"unshare", 0, ALL_BITS, CLONE_FS}, /* a umask of one's own */
 	{"ioctl", 1, INT_BITS, FUSE_DEV_IOC_BACKING_OPEN},
 	{"ioctl", 1, INT_BITS, FUSE_DEV_IOC_BACKING_CLOSE},
+	{"ioctl", 1, INT_BITS, FIONREAD},
 	{"prctl", 0, INT_BITS, PR_SET_NAME},
 	{"prctl", 0, INT_BITS, PR_GET_NAME},
 	{"prlimit64", 0, INT_BITS, 0}, /* of ourselves */

@@ -13,49 +13,40 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/fanotify.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
 	BUFFER_SIZE = 64 * 1024,
-	EVENT_MAX = 1024, /* more than one event with two handles and a name takes */
+	MOVES_SIZE = 4096, /* room for some events that only tell of moves */
 };
 
 static const uint64_t name_events = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
 static const uint64_t file_events = FAN_ATTRIB | FAN_MODIFY;
 
-/* Events of others, one after the other. */
-struct events {
-	size_t size;
-	_Alignas(struct fanotify_event_metadata) char bytes[BUFFER_SIZE];
-};
-
 /*
- * Whoever reads the queue leaves what is for the thread that tells in @kept, and what we did ourselves nowhere: so a
- * handler that needs to know of moves has to read but little, and the thread need not be quick.
+ * There are two queues.  One has all changes, for the thread that tells of them.  The other has nothing but moves, and so
+ * is mostly empty: a handler that needs to know of them sees that with one cheap system call and without a lock.
  */
 struct watch {
 	int fd; /* fixed */
-	int kept_fd; /* fixed: an eventfd, readable while something is kept */
+	int moves_fd; /* fixed */
 	pid_t own_pid; /* fixed from watch_begin() on; 0 before */
 	atomic_uint serial;
-	pthread_mutex_t lock;
-	struct events *kept; /* guarded by lock */
-	unsigned moves; /* guarded by lock */
+	pthread_mutex_t counting; /* who reads moves_fd */
+	atomic_bool is_counting; /* somebody does: what is not in the queue any more may not be in moves yet */
+	atomic_uint moves;
 	/* of the thread that tells */
-	struct events *taken;
 	size_t next;
-	struct events buffers[2];
+	size_t size; /* of what was read */
+	_Alignas(struct fanotify_event_metadata) char events[BUFFER_SIZE];
 };
 
-static int open_fds(struct watch *watch)
+static int open_queue(unsigned report, int *fd)
 {
-	watch->fd = fanotify_init(FAN_CLASS_NOTIF | FAN_REPORT_DFID_NAME_TARGET | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY);
-	if (watch->fd < 0)
-		return -errno;
-	watch->kept_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return watch->kept_fd < 0 ? -errno : 0;
+	*fd = fanotify_init(FAN_CLASS_NOTIF | report | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY);
+	return *fd < 0 ? -errno : 0;
 }
 
 int watch_new(struct watch **watch)
@@ -66,11 +57,11 @@ int watch_new(struct watch **watch)
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	(void)pthread_mutex_init(&made->lock, NULL); /* without attributes it cannot fail */
-	made->kept = &made->buffers[0];
-	made->taken = &made->buffers[1];
-	made->fd = made->kept_fd = -1;
-	err = open_fds(made);
+	(void)pthread_mutex_init(&made->counting, NULL); /* without attributes it cannot fail */
+	made->fd = made->moves_fd = -1;
+	err = open_queue(FAN_REPORT_DFID_NAME_TARGET, &made->fd);
+	if (!err)
+		err = open_queue(FAN_REPORT_DIR_FID, &made->moves_fd);
 	if (err) {
 		watch_free(made);
 		return err;
@@ -84,8 +75,8 @@ void watch_free(struct watch *watch)
 	if (!watch)
 		return;
 	fd_close(&watch->fd);
-	fd_close(&watch->kept_fd);
-	(void)pthread_mutex_destroy(&watch->lock);
+	fd_close(&watch->moves_fd);
+	(void)pthread_mutex_destroy(&watch->counting);
 	free(watch);
 }
 
@@ -94,23 +85,24 @@ void watch_begin(struct watch *watch)
 	watch->own_pid = getpid();
 }
 
-int watch_file_system(struct watch *watch, int fd)
+static int mark(int queue, uint64_t events, int fd)
 {
-	uint64_t mask = name_events | file_events | FAN_ONDIR;
-
-	return fanotify_mark(watch->fd, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, mask, AT_FDCWD, fd_name(fd).path) < 0
+	return fanotify_mark(queue, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, events | FAN_ONDIR, AT_FDCWD,
+			     fd_name(fd).path) < 0
 		       ? -errno
 		       : 0;
+}
+
+int watch_file_system(struct watch *watch, int fd)
+{
+	int err = mark(watch->moves_fd, FAN_MOVED_FROM, fd);
+
+	return err ? err : mark(watch->fd, name_events | file_events, fd);
 }
 
 int watch_fd(const struct watch *watch)
 {
 	return watch->fd;
-}
-
-int watch_kept_fd(const struct watch *watch)
-{
-	return watch->kept_fd;
 }
 
 unsigned watch_serial(const struct watch *watch)
@@ -119,92 +111,84 @@ unsigned watch_serial(const struct watch *watch)
 }
 
 /* Events are not aligned. */
-static struct fanotify_event_metadata event_at(const struct events *events, size_t at)
+static struct fanotify_event_metadata event_at(const char *at)
 {
 	struct fanotify_event_metadata event;
 
-	memcpy(&event, events->bytes + at, sizeof(event));
+	memcpy(&event, at, sizeof(event));
 	return event;
 }
 
-/* Of @n bytes of events that were put behind those that are kept, keeps those of others. */
-static void sift_locked(struct watch *watch, size_t n)
+/* What we change ourselves we know. */
+static bool is_of_others(const struct watch *watch, const struct fanotify_event_metadata *event)
 {
-	struct events *kept = watch->kept;
-	size_t end = kept->size + n;
-
-	for (size_t at = kept->size; at < end;) {
-		struct fanotify_event_metadata event = event_at(kept, at);
-		bool is_lost = event.mask & FAN_Q_OVERFLOW;
-
-		if (is_lost || event.pid != watch->own_pid) {
-			memmove(kept->bytes + kept->size, kept->bytes + at, event.event_len);
-			kept->size += event.event_len;
-			/* What we move ourselves stays inside. */
-			watch->moves += is_lost || (event.mask & FAN_MOVED_FROM);
-		}
-		at += event.event_len;
-	}
+	return (event->mask & FAN_Q_OVERFLOW) || event->pid != watch->own_pid;
 }
 
-/* Reads what is in the queue.  Returns 0, -ENOBUFS if there may be more than there is room for, or -errno. */
-static int collect_locked(struct watch *watch)
+/* How many of the events are not our own. */
+static unsigned count_others(const struct watch *watch, const char *events, size_t size)
 {
-	for (;;) {
-		size_t room = BUFFER_SIZE - watch->kept->size;
-		ssize_t n;
+	struct fanotify_event_metadata event;
+	unsigned n = 0;
 
-		if (room < EVENT_MAX)
-			return -ENOBUFS;
-		n = read(watch->fd, watch->kept->bytes + watch->kept->size, room);
-		if (n < 0 && errno != EINTR)
-			return errno == EAGAIN ? 0 : -errno;
-		if (n <= 0)
-			continue;
-		sift_locked(watch, (size_t)n);
-		if (room - (size_t)n >= EVENT_MAX) /* or one more would have been read */
-			return 0;
+	for (size_t at = 0; at < size; at += event.event_len) {
+		event = event_at(events + at);
+		n += is_of_others(watch, &event);
 	}
+	return n;
+}
+
+/* Reads what is in @queue.  Returns its size, 0 if there is nothing, or -errno. */
+static ssize_t read_events(int queue, char *events, size_t size)
+{
+	ssize_t n;
+
+	do
+		n = read(queue, events, size);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	return n;
+}
+
+/* What we move ourselves stays inside. */
+static int count_moves(struct watch *watch)
+{
+	_Alignas(struct fanotify_event_metadata) char events[MOVES_SIZE];
+	ssize_t n;
+
+	pthread_mutex_lock(&watch->counting);
+	atomic_store(&watch->is_counting, true);
+	while ((n = read_events(watch->moves_fd, events, sizeof(events))) > 0)
+		atomic_fetch_add(&watch->moves, count_others(watch, events, (size_t)n));
+	atomic_store(&watch->is_counting, false);
+	pthread_mutex_unlock(&watch->counting);
+	return (int)n;
 }
 
 bool watch_moves(struct watch *watch, unsigned *moves)
 {
-	uint64_t one = 1;
-	bool was_empty;
-	int err;
+	int waiting;
+	int err = 0;
 
-	if (!watch || !watch->own_pid)
+	if (!watch || !watch->own_pid || ioctl(watch->moves_fd, FIONREAD, &waiting) < 0)
 		return false;
-	pthread_mutex_lock(&watch->lock);
-	was_empty = !watch->kept->size;
-	err = collect_locked(watch);
-	*moves = watch->moves;
-	if (was_empty && watch->kept->size)
-		(void)!write(watch->kept_fd, &one, sizeof(one)); /* cannot fail: the count is 0 or 1 */
-	pthread_mutex_unlock(&watch->lock);
+	/* In this order: whoever took a move from the queue said before that he counts. */
+	if (waiting || atomic_load(&watch->is_counting))
+		err = count_moves(watch);
+	*moves = atomic_load(&watch->moves);
 	return !err;
 }
 
 int watch_read(struct watch *watch)
 {
-	struct events *kept;
-	uint64_t count;
-	int err;
+	ssize_t n = read_events(watch->fd, watch->events, sizeof(watch->events));
 
-	pthread_mutex_lock(&watch->lock);
-	err = collect_locked(watch);
-	(void)!read(watch->kept_fd, &count, sizeof(count)); /* nothing to read: it was not kept by a handler */
-	kept = watch->kept;
-	watch->kept = watch->taken;
-	watch->kept->size = 0;
-	pthread_mutex_unlock(&watch->lock);
-	watch->taken = kept;
 	watch->next = 0;
-	if (kept->size)
+	watch->size = n > 0 ? (size_t)n : 0;
+	if (count_others(watch, watch->events, watch->size))
 		atomic_fetch_add(&watch->serial, 1);
-	if (err && err != -ENOBUFS)
-		return err;
-	return kept->size != 0;
+	return n < 0 ? (int)n : n > 0;
 }
 
 static void copy_handle(struct handle *handle, const struct file_handle *from)
@@ -258,12 +242,15 @@ static void take_event(const char *at, const struct fanotify_event_metadata *eve
 
 bool watch_next(struct watch *watch, struct watch_change *change)
 {
-	struct fanotify_event_metadata event;
+	while (watch->next < watch->size) {
+		const char *at = watch->events + watch->next;
+		struct fanotify_event_metadata event = event_at(at);
 
-	if (watch->next >= watch->taken->size)
-		return false;
-	event = event_at(watch->taken, watch->next);
-	take_event(watch->taken->bytes + watch->next, &event, change);
-	watch->next += event.event_len;
-	return true;
+		watch->next += event.event_len;
+		if (!is_of_others(watch, &event))
+			continue;
+		take_event(at, &event, change);
+		return true;
+	}
+	return false;
 }

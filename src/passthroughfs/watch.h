@@ -33,9 +33,6 @@ int watch_file_system(struct watch *watch, int fd);
 /** To be polled for reading: there are changes. */
 int watch_fd(const struct watch *watch);
 
-/** The same for changes that watch_moves() found. */
-int watch_kept_fd(const struct watch *watch);
-
 /**
  * Grows with each watch_read() that read something, before anybody can see what.  Who notes it, looks at a file, and
  * finds it as it was afterwards has seen what no change read by then is about.  Any thread; NULL: always the same.
@@ -45,12 +42,12 @@ unsigned watch_serial(const struct watch *watch);
 /**
  * A number that is another after each move of a file or directory on what is watched, by others.  Who checks where a
  * file is, and gets the same number before that and later, knows that it is still there.
- * Returns false where that cannot be told: too many changes wait to be told of, or @watch is NULL or has not begun.  Any
- * thread.
+ * Returns false where that cannot be told: @watch is NULL or has not begun.  Any thread.
  */
 bool watch_moves(struct watch *watch, unsigned *moves);
 
-/** Reads what has come, without waiting.  Returns 1, 0 if there is nothing, or -errno.  One thread. */
+/** Reads what has come, without waiting.  Returns 1 (also if it was all our own), 0 if there is nothing, or -errno.  One
+ * thread. */
 int watch_read(struct watch *watch);
 
 /** One change.  What it points to lasts until the next watch_read(). */

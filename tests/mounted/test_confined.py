@@ -15,7 +15,8 @@ file or below a directory of the mount, and a way in which that is made to lead 
              moved_while_open: opened to be listed; moved_cwd: as the working directory; moved_from_bind: out of
              a directory that is bind-mounted in SOURCE
   replaced   as moved, and another directory comes in its place
-  detached   the attacker holds a directory of a file system in SOURCE that is then unmounted
+  detached   the attacker holds a directory of a file system in SOURCE that is then unmounted; detached_after_use: and
+             has been in it before
 
 Below the table: symbolic links that are not to be followed, files that are not to be opened, file handles that nobody
 was given, and our own mount.
@@ -33,8 +34,8 @@ from conftest import BY_DESCRIPTOR, BY_PATH, SOURCE_DISK, needs_root, transport_
 from harness import acl, kernel, mounts
 from harness.children import Child, as_user, in_child
 from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
-from harness.escapes import attacker, detached, exchange_for_ever, give, held, moved, moved_cwd, moved_from_bind
-from harness.escapes import moved_while_open, racing, replaced
+from harness.escapes import attacker, detached, detached_after_use, exchange_for_ever, give, held, moved, moved_cwd
+from harness.escapes import moved_from_bind, moved_while_open, racing, replaced
 
 PASSTHROUGHFS = SOURCE_DISK
 TRIES = 60  # against passthroughfs, at least
@@ -274,6 +275,8 @@ TABLE = [
     (moved_cwd, "dir", A_DIRECTORY, SOME_BELOW),
     (moved_from_bind, "dir", A_DIRECTORY, SOME_BELOW),
     (detached, "dir", A_DIRECTORY, SOME_BELOW),
+    # The names that it saw then the kernel knows for a moment more.
+    (detached_after_use, "dir", A_DIRECTORY, [readdir, create, unlink, rename]),
 ]
 ROWS = [pytest.param(way, spot, operations, id=f"{way.__name__}-{where}") for way, where, spot, operations in TABLE]
 BY_LINK = (held, racing)  # what a path does not withstand; the others, what a descriptor does not

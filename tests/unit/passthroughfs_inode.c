@@ -104,7 +104,7 @@ static void unlink_pinned(const struct fixture *f, const char *name)
 
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx), 0);
 	assert_int_equal(beneath_unlink_at(f->dir_fd, name, false), 0);
-	inode_unnamed(f->table, &fd, &stx, true);
+	inode_unnamed(f->table, NULL, &fd, &stx, true);
 }
 
 static struct stat held_stat(const struct fixture *f, uint64_t ino)

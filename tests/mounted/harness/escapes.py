@@ -196,7 +196,7 @@ def moved_from_bind(scene, spot):
 
 
 @contextlib.contextmanager
-def detached(scene, spot):
+def _detached(scene, spot, used_before):
     """What was mounted in the source is not part of it any more."""
     part = make_dir(scene.there, "part")
     kernel.mount("part", part, "tmpfs")
@@ -204,11 +204,21 @@ def detached(scene, spot):
     try:
         populate(make_dir(part, spot.path), OUTSIDE)
         with _holding(scene, Spot(f"part/{spot.path}", None, None)) as path:
+            if used_before:
+                os.listdir(path)
             kernel.umount(part, kernel.MNT_DETACH)
             scene.watched.append(f"/proc/self/fd/{root}")
             yield path
     finally:
         os.close(root)
+
+
+def detached(scene, spot):
+    return _detached(scene, spot, used_before=False)
+
+
+def detached_after_use(scene, spot):
+    return _detached(scene, spot, used_before=True)
 
 
 def _exchange(scene, spot):
