@@ -5,6 +5,7 @@
 #include "inode_store.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,57 @@ static void take_noted_inode(struct table_link *link, void *arg)
 	tree_put(capture->tree, inode);
 }
 
+/* Their inodes lie in the order of their numbers, more or less, and so do the notes. */
+struct noted {
+	uint64_t number;
+	struct table_link *link;
+};
+
+struct noted_inodes {
+	struct noted *noted;
+	size_t n;
+};
+
+static void add_noted(struct table_link *link, void *arg)
+{
+	struct noted_inodes *inodes = arg;
+
+	inodes->noted[inodes->n++] = (struct noted){((struct journal_inode *)link)->number, link};
+}
+
+static int by_noted_number(const void *a, const void *b)
+{
+	const struct noted *one = a, *other = b;
+
+	return one->number < other->number ? -1 : one->number > other->number;
+}
+
+static void take_noted_inodes(struct capture *capture)
+{
+	const struct table *table = &capture->changes->inodes;
+	struct noted_inodes inodes = {.noted = malloc(((size_t)table->count + 1) * sizeof(inodes.noted[0]))};
+	size_t i;
+
+	if (!inodes.noted) {
+		capture->is_short = true;
+		return;
+	}
+	table_each(table, add_noted, &inodes);
+	qsort(inodes.noted, inodes.n, sizeof(inodes.noted[0]), by_noted_number);
+	for (i = 0; i < inodes.n; i++)
+		take_noted_inode(inodes.noted[i].link, capture);
+	free(inodes.noted);
+}
+
+/* The first bytes of a name, as they sort. */
+static uint64_t name_start(const char *bytes, size_t len)
+{
+	uint64_t start = 0;
+
+	memcpy(&start, bytes, len < sizeof(start) ? len : sizeof(start));
+	return be64toh(start);
+}
+
 static void take_name(struct capture *capture, uint64_t dir, const char *bytes, size_t len, uint64_t number)
 {
 	struct captured_name *name = add_to(capture, (void **)&capture->names, &capture->n_names, &capture->names_max,
@@ -215,9 +267,27 @@ static void take_name(struct capture *capture, uint64_t dir, const char *bytes, 
 
 	if (name)
 		*name = (struct captured_name){.dir = dir,
-					       .number = number,
+					       .start = name_start(bytes, len),
 					       .bytes = keep_bytes(capture, &capture->name_blocks, bytes, len),
-					       .len = len};
+					       .number = number};
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct captured_name *one = a, *other = b;
+
+	if (one->dir != other->dir)
+		return one->dir < other->dir ? -1 : 1;
+	if (one->start != other->start)
+		return one->start < other->start ? -1 : 1;
+	return strcmp(one->bytes, other->bytes);
+}
+
+void capture_sort_names(struct capture *capture)
+{
+	if (!capture->is_sorted && capture->n_names > 1)
+		qsort(capture->names, capture->n_names, sizeof(capture->names[0]), by_name);
+	capture->is_sorted = true;
 }
 
 /* What the name leads to now; 0: nothing. */
@@ -256,6 +326,17 @@ static void *take_noted_names(void *arg)
 	return NULL;
 }
 
+/* Who takes the inodes takes longer. */
+static void *take_and_sort_names(void *arg)
+{
+	struct capture *capture = arg;
+
+	(void)take_noted_names(capture);
+	if (!capture->is_short)
+		capture_sort_names(capture);
+	return NULL;
+}
+
 /* By two threads, if there are many: everybody waits.  Names and inodes have nothing in common that is written but is_short. */
 static void take_noted(struct capture *capture)
 {
@@ -263,8 +344,8 @@ static void take_noted(struct capture *capture)
 	bool has_helper;
 
 	has_helper = capture->changes->names.count >= TAKEN_BY_TWO &&
-		     pthread_create(&helper, NULL, take_noted_names, capture) == 0;
-	table_each(&capture->changes->inodes, take_noted_inode, capture);
+		     pthread_create(&helper, NULL, take_and_sort_names, capture) == 0;
+	take_noted_inodes(capture);
 	if (has_helper)
 		(void)pthread_join(helper, NULL);
 	else
@@ -335,17 +416,21 @@ static void settle_inode(struct inode *inode, void *arg)
 	small_rwlock_wrunlock(&inode->lock);
 }
 
-/* The bytes of a file that was suspect up to now are noted, and the next capture takes and forgets them.  Of any other they may have
- * been captured already, and of one without a name they never are: nobody would forget what is read ahead. */
+/* Noted bytes the next capture takes, which forgets what was read ahead.  Others may have been captured already, and those
+ * of a file without a name never are: nobody would forget them. */
+static bool will_be_captured_locked(struct tree *tree, const struct inode *inode) REQUIRES(inode->lock)
+{
+	return inode_is_regular(inode) && !inode->is_stored && inode->links > 0 &&
+	       journal_has_bytes(tree->journal, inode->number);
+}
+
 static void settle_closed(struct tree *tree, struct inode *inode)
 {
 	struct data_plane *plane = tree->plane;
-	bool was_suspect;
 
 	small_rwlock_wrlock(&inode->lock);
-	was_suspect = inode_is_suspect(inode, plane);
 	inode_refresh_locked(inode, plane);
-	if (plane->ops->read_ahead && was_suspect && !inode_is_suspect(inode, plane) && inode->links > 0)
+	if (plane->ops->read_ahead && !inode_is_suspect(inode, plane) && will_be_captured_locked(tree, inode))
 		plane->ops->read_ahead(plane, &inode->data);
 	small_rwlock_wrunlock(&inode->lock);
 }

@@ -18,9 +18,9 @@ struct captured_node {
 
 struct captured_name {
 	uint64_t dir;
+	uint64_t start; /* of the name, as it sorts: which settles it mostly, without a look at the name */
+	const char *bytes; /* and a zero byte */
 	uint64_t number; /* 0: it leads to nothing any more */
-	const char *bytes;
-	size_t len;
 };
 
 /* A piece of a file that was read before its time, or some of them that are a hole. */
@@ -66,10 +66,14 @@ struct capture {
 	size_t nodes_max, names_max, files_max;
 	struct captured_block *blocks, *name_blocks;
 	_Atomic bool is_short; /* there was no memory for something */
+	bool is_sorted; /* the names are, as capture_sort_names() does it */
 
 	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
 };
+
+/* By directory and name, unless that was done.  One thread. */
+void capture_sort_names(struct capture *capture);
 
 /* What follows from a place in a file, up to @end: @n bytes, or a hole. */
 struct captured_step {

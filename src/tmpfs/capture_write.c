@@ -4,7 +4,6 @@
 
 #include "inode_store.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -40,62 +39,26 @@ static int begin(struct writer *writer)
 /* ------------------------------------------------------------------------ */
 /* Inodes and names                                                          */
 
-/* In the order of their keys rows are written one behind the other, and not here and there. */
+/* In the order of their keys rows are written one behind the other, and not here and there.  The nodes themselves stay: files
+ * tell their places. */
 struct place {
-	uint64_t major, minor;
-	const void *row;
+	uint64_t number;
+	const struct captured_node *node;
 };
 
 static int by_number(const void *a, const void *b)
 {
 	const struct place *one = a, *other = b;
 
-	return one->major < other->major ? -1 : one->major > other->major;
+	return one->number < other->number ? -1 : one->number > other->number;
 }
 
-static int by_name(const void *a, const void *b)
-{
-	const struct place *one = a, *other = b;
-	const struct captured_name *name = one->row, *other_name = other->row;
-	int order;
-
-	if (one->major != other->major)
-		return one->major < other->major ? -1 : 1;
-	if (one->minor != other->minor) /* which settles it mostly, without a look at the name */
-		return one->minor < other->minor ? -1 : 1;
-	order = memcmp(name->bytes, other_name->bytes, name->len < other_name->len ? name->len : other_name->len);
-	return order ? order : (int)name->len - (int)other_name->len;
-}
-
-/* Rows on their way: those of which @places tells. */
-struct row_source {
+/* Nodes on their way. */
+struct node_source {
 	struct writer *writer;
 	struct place *places;
 	size_t n, at;
 };
-
-static int new_source(struct row_source *source, struct writer *writer, size_t n)
-{
-	*source = (struct row_source){.writer = writer, .places = malloc(n * sizeof(source->places[0]) + 1)};
-	return source->places ? 0 : -ENOMEM;
-}
-
-static void add_place(struct row_source *source, uint64_t major, uint64_t minor, const void *row)
-{
-	source->places[source->n++] = (struct place){.major = major, .minor = minor, .row = row};
-}
-
-static void sort_places(struct row_source *source, int (*order)(const void *a, const void *b))
-{
-	if (source->n > 1)
-		qsort(source->places, source->n, sizeof(source->places[0]), order);
-}
-
-/* The next one, or NULL. */
-static const void *next_row(struct row_source *source)
-{
-	return source->at < source->n ? source->places[source->at++].row : NULL;
-}
 
 static int put_xattrs(struct writer *writer, const struct captured_node *node)
 {
@@ -121,33 +84,39 @@ static int write_gone(struct writer *writer, const struct captured_node *node)
 
 static int next_node(void *arg, struct node *node)
 {
-	struct row_source *source = arg;
-	const struct captured_node *captured = next_row(source);
+	struct node_source *source = arg;
 	int err;
 
-	if (!captured)
+	if (source->at == source->n)
 		return 0;
-	*node = captured->node;
+	*node = source->places[source->at++].node->node;
 	err = capture_advance(source->writer->progress, ROW_WORTH);
 	return err ? err : 1;
 }
 
+static int find_places(struct node_source *source)
+{
+	const struct capture *capture = source->writer->capture;
+	const struct captured_node *node;
+
+	source->places = malloc((capture->n_nodes + 1) * sizeof(source->places[0]));
+	if (!source->places)
+		return -ENOMEM;
+	/* Of one that only may have changed its bytes will tell. */
+	for (node = capture->nodes; node < capture->nodes + capture->n_nodes; node++)
+		if (!node->is_gone && (node->what & (JOURNAL_NODE | JOURNAL_XATTRS)))
+			source->places[source->n++] = (struct place){.number = node->node.number, .node = node};
+	if (source->n > 1)
+		qsort(source->places, source->n, sizeof(source->places[0]), by_number);
+	return 0;
+}
+
 static int write_rows_of_nodes(struct writer *writer)
 {
-	const struct capture *capture = writer->capture;
-	struct row_source source;
-	int err;
-	size_t i;
+	struct node_source source = {.writer = writer};
+	int err = find_places(&source);
 
-	err = new_source(&source, writer, capture->n_nodes);
-	if (err)
-		return err;
-	/* Of one that only may have changed its bytes will tell. */
-	for (i = 0; i < capture->n_nodes; i++)
-		if (!capture->nodes[i].is_gone && (capture->nodes[i].what & (JOURNAL_NODE | JOURNAL_XATTRS)))
-			add_place(&source, capture->nodes[i].node.number, 0, &capture->nodes[i]);
-	sort_places(&source, by_number);
-	if (source.n > 0)
+	if (!err && source.n > 0)
 		err = begin(writer);
 	if (!err && source.n > 0)
 		err = store_put_nodes(writer->to, next_node, &source);
@@ -174,19 +143,26 @@ static int write_nodes(struct writer *writer)
 	return err;
 }
 
-/* The first bytes of a name, as they sort. */
-static uint64_t name_start(const struct captured_name *name)
-{
-	uint64_t start = 0;
+/* Names on their way. */
+struct name_source {
+	struct writer *writer;
+	size_t at;
+};
 
-	memcpy(&start, name->bytes, name->len < sizeof(start) ? name->len : sizeof(start));
-	return be64toh(start);
+/* The next one that leads anywhere, or NULL. */
+static const struct captured_name *next_of_names(struct name_source *source)
+{
+	const struct capture *capture = source->writer->capture;
+
+	while (source->at < capture->n_names && !capture->names[source->at].number)
+		source->at++;
+	return source->at < capture->n_names ? &capture->names[source->at++] : NULL;
 }
 
 static int next_name(void *arg, struct store_name *name)
 {
-	struct row_source *source = arg;
-	const struct captured_name *captured = next_row(source);
+	struct name_source *source = arg;
+	const struct captured_name *captured = next_of_names(source);
 	int err;
 
 	if (!captured)
@@ -194,7 +170,7 @@ static int next_name(void *arg, struct store_name *name)
 	*name = (struct store_name){
 		.parent = captured->dir,
 		.bytes = captured->bytes,
-		.len = captured->len,
+		.len = strlen(captured->bytes),
 		.number = captured->number,
 	};
 	err = capture_advance(source->writer->progress, ROW_WORTH);
@@ -203,22 +179,12 @@ static int next_name(void *arg, struct store_name *name)
 
 static int put_names(struct writer *writer)
 {
-	const struct capture *capture = writer->capture;
-	struct row_source source;
-	int err;
-	size_t i;
+	struct name_source source = {.writer = writer};
 
-	err = new_source(&source, writer, capture->n_names);
-	if (err)
-		return err;
-	for (i = 0; i < capture->n_names; i++)
-		if (capture->names[i].number)
-			add_place(&source, capture->names[i].dir, name_start(&capture->names[i]), &capture->names[i]);
-	sort_places(&source, by_name);
-	if (source.n > 0)
-		err = store_put_names(writer->to, next_name, &source);
-	free(source.places);
-	return err;
+	if (!next_of_names(&source))
+		return 0;
+	source.at = 0;
+	return store_put_names(writer->to, next_name, &source);
 }
 
 static int remove_names(struct writer *writer)
@@ -231,7 +197,7 @@ static int remove_names(struct writer *writer)
 		name = &writer->capture->names[i];
 		if (name->number)
 			continue;
-		err = store_remove_name(writer->to, name->dir, name->bytes, name->len);
+		err = store_remove_name(writer->to, name->dir, name->bytes, strlen(name->bytes));
 		if (!err)
 			err = capture_advance(writer->progress, ROW_WORTH);
 	}
@@ -244,6 +210,7 @@ static int write_names(struct writer *writer)
 
 	if (writer->capture->n_names == 0)
 		return 0;
+	capture_sort_names(writer->capture);
 	err = begin(writer);
 	if (!err)
 		err = remove_names(writer);

@@ -85,8 +85,8 @@ void file_close(struct inode *inode, struct data_plane *plane, unsigned flags)
 	/* Of the last open this tells whether the file is empty now, whether somebody's bits are lost, and when it was read. */
 	if ((flags & FILE_OPEN_WRITER) || inode_drops_setid(inode) || journal_keeps(plane->journal))
 		inode_refresh_locked(inode, plane);
-	/* The kernel lets go of it a moment later. */
-	if (inode_is_suspect(inode, plane))
+	/* The kernel may let go of it a moment later; and what was written may be read ahead. */
+	if (inode_is_suspect(inode, plane) || (flags & FILE_OPEN_WRITER))
 		journal_note_closed(plane->journal, inode->number);
 	plane->ops->tidy(plane, &inode->data);
 	inode_leave_locked(inode, plane);

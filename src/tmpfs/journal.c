@@ -13,6 +13,11 @@
 /* No more are waited for: 8 MiB. */
 #define CLOSED_MAX ((size_t)1 << 20)
 
+/* No note is larger. */
+#define NOTE_MAX (sizeof(struct journal_name) + UINT8_MAX)
+
+_Static_assert(sizeof(struct journal_inode) <= NOTE_MAX, "of either kind");
+
 /* ------------------------------------------------------------------------ */
 /* Notes                                                                     */
 
@@ -67,21 +72,35 @@ void changes_free(struct changes *changes)
 {
 	if (!changes)
 		return;
-	table_drain(&changes->inodes, &changes->mem, drop_inode, &changes->mem);
-	table_drain(&changes->names, &changes->mem, drop_name, &changes->mem);
+	if (mem_takes_along(NOTE_MAX)) {
+		table_forget(&changes->inodes, &changes->mem);
+		table_forget(&changes->names, &changes->mem);
+	} else {
+		table_drain(&changes->inodes, &changes->mem, drop_inode, &changes->mem);
+		table_drain(&changes->names, &changes->mem, drop_name, &changes->mem);
+	}
 	mem_done(&changes->mem);
 	free(changes);
+}
+
+/* NULL: there is none. */
+static struct journal_inode *find_note(const struct changes *changes, uint64_t number)
+{
+	struct table_link **at = table_chain(&changes->inodes, table_hash_number(number));
+
+	for (; at && *at; at = &(*at)->next)
+		if (((struct journal_inode *)*at)->number == number)
+			return (struct journal_inode *)*at;
+	return NULL;
 }
 
 /* The note of the inode, made if it is not there.  NULL if there is no memory. */
 static struct journal_inode *inode_note(struct changes *changes, uint64_t number)
 {
-	struct table_link **at = table_chain(&changes->inodes, table_hash_number(number));
-	struct journal_inode *note;
+	struct journal_inode *note = find_note(changes, number);
 
-	for (; at && *at; at = &(*at)->next)
-		if (((struct journal_inode *)*at)->number == number)
-			return (struct journal_inode *)*at;
+	if (note)
+		return note;
 	if (table_reserve(&changes->inodes, &changes->mem))
 		return NULL;
 	note = mem_zalloc(&changes->mem, sizeof(*note));
@@ -251,6 +270,18 @@ void journal_note_range(struct journal *journal, uint64_t number, unsigned what,
 void journal_note(struct journal *journal, uint64_t number, unsigned what)
 {
 	journal_note_range(journal, number, what, 0, 0);
+}
+
+bool journal_has_bytes(struct journal *journal, uint64_t number)
+{
+	const struct journal_inode *note;
+	bool has;
+
+	pthread_mutex_lock(&journal->lock);
+	note = find_note(journal->changes, number);
+	has = note && (note->what & JOURNAL_BYTES);
+	pthread_mutex_unlock(&journal->lock);
+	return has;
 }
 
 void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len)

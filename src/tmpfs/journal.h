@@ -89,7 +89,7 @@ struct journal {
 	/* guarded by lock */
 	struct changes *changes;
 	struct capture *captures; /* under way */
-	uint64_t *closed; /* numbers of files that were suspect when they were closed: capture_settle() */
+	uint64_t *closed; /* numbers of files: journal_note_closed(), capture_settle() */
 	size_t n_closed, closed_max;
 
 	_Atomic unsigned n_captures; /* so that nobody asks in vain */
@@ -126,13 +126,16 @@ static inline bool journal_keeps(const struct journal *journal)
 
 void journal_note(struct journal *journal, uint64_t number, unsigned what);
 void journal_note_range(struct journal *journal, uint64_t number, unsigned what, uint64_t from, uint64_t to);
+/* Whether bytes of the inode are noted, so that the next capture takes it. */
+bool journal_has_bytes(struct journal *journal, uint64_t number);
+
 void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len);
 
 /* The bytes of @inode, which is locked for writing, from @from to @to are about to change. */
 void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_t from, uint64_t to);
 
-/* A suspect file was closed: in a moment it will be seen that nobody can write to it any more.  It is worth looking before a
- * capture has to; where there is no memory for the note, that looks. */
+/* A file that is suspect or was written was closed: in a moment it will be seen that nobody can write to it any more.  It is
+ * worth looking before a capture has to; where there is no memory for the note, that looks. */
 void journal_note_closed(struct journal *journal, uint64_t number);
 
 /* Those noted since the last time, for the caller to free(3). */

@@ -404,6 +404,11 @@ void mem_done(struct mem *mem)
 	(void)pthread_mutex_destroy(&mem->lock);
 }
 
+bool mem_takes_along(size_t size)
+{
+	return USE_SLAB && size <= SLAB_BLOCK_MAX;
+}
+
 int mem_set_share(struct mem *mem, const struct mem_share *share)
 {
 	uint64_t granted;
@@ -523,7 +528,7 @@ static void *take(struct mem *mem, size_t size, bool is_zeroed)
 {
 	void *block;
 
-	if (USE_SLAB && size <= SLAB_BLOCK_MAX) {
+	if (mem_takes_along(size)) {
 		block = slab_alloc(&mem->slab, size);
 		return block && is_zeroed ? memset(block, 0, size) : block;
 	}
@@ -567,7 +572,7 @@ void mem_free(struct mem *mem, void *block, size_t size)
 {
 	if (!block)
 		return;
-	if (USE_SLAB && size <= SLAB_BLOCK_MAX) {
+	if (mem_takes_along(size)) {
 		slab_free(&mem->slab, block, size);
 	} else {
 		free(block);

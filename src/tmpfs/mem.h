@@ -51,8 +51,11 @@ struct mem {
 /* @max is in bytes; MEM_UNLIMITED is no limit, for both. */
 void mem_init(struct mem *mem, uint64_t max, uint64_t inodes_max);
 
-/* All must have been freed. */
+/* All must have been freed, but for blocks that go with it. */
 void mem_done(struct mem *mem);
+
+/* Whether blocks of @size go with mem_done(), which is much less work than to free many of them. */
+bool mem_takes_along(size_t size);
 
 /* Divides the size with @share.  Returns 0, or -ENOSPC. */
 int mem_set_share(struct mem *mem, const struct mem_share *share);

@@ -135,7 +135,7 @@ static void shrink(struct table *table, struct mem *mem)
 		drop_segment(table, mem, segment_of(gone));
 }
 
-static void forget_all(struct table *table, struct mem *mem)
+void table_forget(struct table *table, struct mem *mem)
 {
 	uint32_t segment;
 
@@ -154,7 +154,7 @@ int table_reserve(struct table *table, struct mem *mem)
 	if (!add_segment(table, mem, 0)) {
 		int err = -errno;
 
-		forget_all(table, mem);
+		table_forget(table, mem);
 		return err;
 	}
 	table->chains = FIRST_CHAINS;
@@ -164,7 +164,7 @@ int table_reserve(struct table *table, struct mem *mem)
 void table_unreserve(struct table *table, struct mem *mem)
 {
 	if (table->count == 0)
-		forget_all(table, mem);
+		table_forget(table, mem);
 }
 
 struct table_link **table_chain(const struct table *table, uint64_t hash)
@@ -200,7 +200,7 @@ void table_remove(struct table *table, struct mem *mem, struct table_link **at)
 	*at = (*at)->next;
 	table->count--;
 	if (table->count == 0) {
-		forget_all(table, mem);
+		table_forget(table, mem);
 		return;
 	}
 	for (step = 0; step < 2 && table->chains > FIRST_CHAINS && table->count < table->chains / 2; step++)
@@ -227,5 +227,5 @@ void table_drain(struct table *table, struct mem *mem, void (*drop)(struct table
 			next = link->next;
 			drop(link, arg);
 		}
-	forget_all(table, mem);
+	table_forget(table, mem);
 }

@@ -57,6 +57,9 @@ void table_remove(struct table *table, struct mem *mem, struct table_link **at);
 /* Calls @visit for each link.  It changes nothing of the table. */
 void table_each(const struct table *table, void (*visit)(struct table_link *link, void *arg), void *arg);
 
+/* Empties the table; what was in it is the caller's. */
+void table_forget(struct table *table, struct mem *mem);
+
 /* Calls @drop for each link, which may free it, and empties the table. */
 void table_drain(struct table *table, struct mem *mem, void (*drop)(struct table_link *link, void *arg), void *arg);
 
