@@ -254,6 +254,24 @@ static void what_is_read_ahead_lasts_until_it_may_change(void **state)
 	tree_put(f->tree, inode);
 }
 
+static void what_was_let_go_of_before_anybody_looked_is_read_ahead(void **state)
+{
+	struct fixture *f = fixture_of(state);
+	struct inode *inode = new_file(f, "f");
+	struct capture *capture;
+
+	f->tree->journal->is_kept = true;
+	write_behind_our_back(f, open_file(f, inode, FILE_OPEN_WRITER).handle, "first", 0);
+	close_file(f, inode, FILE_OPEN_WRITER);
+	assert_false(data_is_exposed(f->tree->plane, &inode->data));
+	capture_settle(f->tree);
+	assert_non_null(inode->data.backing->ahead);
+	assert_int_equal(capture_take(f->tree, CAPTURE_CHANGES, &capture), 0);
+	capture_end(capture, true);
+	assert_null(inode->data.backing->ahead);
+	tree_put(f->tree, inode);
+}
+
 /* They would stay for ever. */
 static void bytes_that_no_capture_will_take_are_not_read_ahead(void **state)
 {
@@ -294,6 +312,7 @@ int main(void)
 		TEST(D3_file_that_is_mapped_is_handed_out_whatever_its_bits),
 		TEST(what_was_closed_is_asked_for_before_a_capture_is),
 		TEST(what_is_read_ahead_lasts_until_it_may_change),
+		TEST(what_was_let_go_of_before_anybody_looked_is_read_ahead),
 		TEST(bytes_that_no_capture_will_take_are_not_read_ahead),
 		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
