@@ -318,38 +318,9 @@ static void take_noted_name(struct table_link *link, void *arg)
 	take_name(capture, note->dir, note->bytes, note->len, find_locked(capture->tree, note));
 }
 
-static void *take_noted_names(void *arg)
+static void take_noted_names(struct capture *capture)
 {
-	struct capture *capture = arg;
-
 	table_each(&capture->changes->names, take_noted_name, capture);
-	return NULL;
-}
-
-/* Who takes the inodes takes longer. */
-static void *take_and_sort_names(void *arg)
-{
-	struct capture *capture = arg;
-
-	(void)take_noted_names(capture);
-	if (!capture->is_short)
-		capture_sort_names(capture);
-	return NULL;
-}
-
-/* By two threads, if there are many: everybody waits.  Names and inodes have nothing in common that is written but is_short. */
-static void take_noted(struct capture *capture)
-{
-	pthread_t helper;
-	bool has_helper;
-
-	has_helper = capture->changes->names.count >= TAKEN_BY_TWO &&
-		     pthread_create(&helper, NULL, take_and_sort_names, capture) == 0;
-	take_noted_inodes(capture);
-	if (has_helper)
-		(void)pthread_join(helper, NULL);
-	else
-		(void)take_noted_names(capture);
 }
 
 struct whole_dir {
@@ -373,21 +344,73 @@ static void take_any_inode(struct inode *inode, void *arg)
 		.ranges = {{.from = 0, .to = JOURNAL_END}},
 	};
 	struct capture *capture = arg;
-	struct whole_dir dir = {.capture = capture, .number = inode->number};
 
 	/* Of a copy it is no part; but its bytes, if it is in use, are not to go from where it is kept. */
-	if (!inode_has_name(inode) && capture->kind == CAPTURE_ALL)
-		return;
-	take_inode(capture, inode, &all);
-	if (inode_is_dir(inode) && inode->dir.parent)
+	if (inode_has_name(inode) || capture->kind != CAPTURE_ALL)
+		take_inode(capture, inode, &all);
+}
+
+static void take_any_names(struct inode *inode, void *arg)
+{
+	struct whole_dir dir = {.capture = arg, .number = inode->number};
+
+	if (inode_is_dir(inode) && inode->dir.parent && (inode_has_name(inode) || dir.capture->kind != CAPTURE_ALL))
 		table_each(&inode->dir.names, take_entry, &dir);
 }
 
-/* Nobody changes anything. */
-static void take_all_locked(struct capture *capture)
+static void take_all_inodes(struct capture *capture)
 {
 	if (tree_each_inode(capture->tree, take_any_inode, capture))
 		capture->is_short = true;
+}
+
+static void take_all_names(struct capture *capture)
+{
+	if (tree_each_inode(capture->tree, take_any_names, capture))
+		capture->is_short = true;
+}
+
+/* What is taken, of changes or of everything, in two parts that have nothing in common that is written but is_short. */
+struct taking {
+	struct capture *capture;
+	void (*take_inodes)(struct capture *capture);
+	void (*take_names)(struct capture *capture);
+};
+
+/* Who takes the inodes takes longer. */
+static void *take_and_sort_names(void *arg)
+{
+	const struct taking *taking = arg;
+
+	taking->take_names(taking->capture);
+	if (!taking->capture->is_short)
+		capture_sort_names(taking->capture);
+	return NULL;
+}
+
+/* Nobody changes anything: all wait.  So it is done by two threads, if there is much. */
+static void take_by_two(struct taking *taking, uint64_t names)
+{
+	pthread_t helper;
+	bool has_helper;
+
+	has_helper = names >= TAKEN_BY_TWO && pthread_create(&helper, NULL, take_and_sort_names, taking) == 0;
+	taking->take_inodes(taking->capture);
+	if (has_helper)
+		(void)pthread_join(helper, NULL);
+	else
+		taking->take_names(taking->capture);
+}
+
+static void take_locked(struct capture *capture)
+{
+	struct taking noted = {.capture = capture, .take_inodes = take_noted_inodes, .take_names = take_noted_names};
+	struct taking all = {.capture = capture, .take_inodes = take_all_inodes, .take_names = take_all_names};
+
+	if (capture->changes && !capture->changes->is_incomplete)
+		take_by_two(&noted, capture->changes->names.count);
+	else
+		take_by_two(&all, atomic_load(&capture->tree->mem.inodes));
 }
 
 static int by_number(const void *a, const void *b)
@@ -526,10 +549,7 @@ static int take_closed(struct capture *capture)
 	capture->counters =
 		(struct store_counters){.next_number = atomic_load(&tree->next_number), .generation = tree->generation};
 	pthread_rwlock_rdlock(&tree->lock);
-	if (capture->changes && !capture->changes->is_incomplete)
-		take_noted(capture);
-	else
-		take_all_locked(capture);
+	take_locked(capture);
 	pthread_rwlock_unlock(&tree->lock);
 	if (capture->is_short)
 		return -ENOMEM;
