@@ -87,8 +87,9 @@ def tmpfs_subjects(settings):
             daemon(program, transport, *options, "-o", f"data={place}"),
             is_ours=True,
             passes_data_through=place == "kernel",
-            # Names are the same wherever the bytes are, and a million takes minutes.
+            # Names are the same wherever the bytes are, and a million takes long.
             why_not_large="" if place == PLACES[0] else f"names are kept as with data={PLACES[0]}",
+            same_names_as="" if place == PLACES[0] else f"data={PLACES[0]}",
         )
         for place in PLACES
     ]
@@ -115,7 +116,7 @@ def reference_program(settings, file):
 
 
 def kernel_tmpfs(name):
-    return Subject(name, lambda subject, directory, _on_disk: KernelMount(subject, directory))
+    return Subject(name, lambda subject, directory, _on_disk: KernelMount(subject, directory), is_program=False)
 
 
 def compare_lltest(settings):
@@ -200,22 +201,21 @@ def compare_passthroughfs(settings, disk):
         return Subject(
             name,
             mirror(program, "--foreground", *peer_options(settings.transport)),
-            why_not_large="it keeps a descriptor for each file that the kernel knows",
         )
 
     def bindfs(name):
         # The libfuse that it comes with knows no io_uring.
         mount = mirror(installed(name), "-f", transport="dev_fuse")
-        return Subject(name, mount, why_not_large="its memory is not at issue")
+        return Subject(name, mount)
 
     def fuse_overlayfs(name):
         mount = mirror(installed(name), "-f", transport="dev_fuse", options_for=upper_layer)
-        return Subject(name, mount, why_not_large="its memory is not at issue")
+        return Subject(name, mount)
 
     def in_python(name):
         program, script = reference_program(settings, name)
         mount = mirror(program, script, transport="dev_fuse")
-        return Subject(name, mount, is_slow=True, why_not_large=REFERENCE_IS_SLOW)
+        return Subject(name, mount, is_slow=True)
 
     comparison = Comparison(
         "passthroughfs",
@@ -226,7 +226,7 @@ def compare_passthroughfs(settings, disk):
     )
     program = os.path.join(settings.llfuse_build, "passthroughfs")
     comparison.subjects += [
-        Subject("source", storage),
+        Subject("source", storage, is_program=False),
         Subject("passthroughfs", mirror(program, *transport_options(settings.transport)), is_ours=True),
     ]
     for name, make_peer in (

@@ -76,7 +76,11 @@ GOALS = {
         Goal("database", tuple(one for one in DATABASE if one.startswith("load")), at_most=0.7),
         Goal("database", tuple(one for one in DATABASE if one.startswith("write")), at_least=0.7),
         Goal("parallel", ("create by two", "unlink by two", "stat by two"), at_least=1.6),
-        Goal("scale", ("create, many to few", "lookup, many to few", "unlink, many to few"), at_most=1.25),
+        Goal(
+            "scale",
+            tuple(f"{operation}, 1000000 to 10000" for operation in ("create", "lookup", "unlink")),
+            at_most=1.25,
+        ),
     ),
     "passthroughfs": (
         Goal("metadata", ("stat", "missing name", "ls -l, again"), at_least=0.9, than="source"),
@@ -97,7 +101,7 @@ GOALS = {
         Goal("tools", ("make",), at_least=1, than="passthrough_hp"),
         Goal("memory", ("known file",), at_most=250),
         Goal("memory", ("descriptors for all of them",), at_most=300),
-        Goal("memory", ("first entries of a directory",), at_most=50),
+        Goal("scale", ("first entries of 1000000",), at_most=50),
     ),
 }
 

@@ -266,6 +266,7 @@ static const struct operation operations[] = {
 	{"list-again", step_list, step_list, .scope = DIRECTORY, .more_passes = 2},
 	{"first", .step = step_first},
 	{"read", step_write_and_read, step_read, .tidy = step_unlink, .undo = step_unlink},
+	{"read-again", step_write_and_read, step_read, .tidy = step_unlink, .undo = step_unlink, .more_passes = 3},
 	{"write", .step = step_write, .tidy = step_unlink},
 };
 

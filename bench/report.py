@@ -17,13 +17,13 @@ HEADINGS = {
     "tools": "Tools: a source tree of at least {TREE_FILES} files",
     "transport": "Transport: the round trip of a request that takes no work",
     "startup": "Start and end: until the mount answers, and until the program has ended",
-    "scale": "Scale: {FILES} files in a directory against {ENTRIES}",
-    "memory": "Memory: what the program needs for each of {FILES} empty files",
+    "scale": "Scale: up to {FILES} files in a directory",
+    "memory": "Memory: what the program needs for each of {MEMORY_FILES} empty files, peers for each of fewer",
     "database": "Kept in a database on a disk: small files, and a large one",
 }
 # Where another comparison does something else in a group of this name.
 OTHER_HEADINGS = {
-    ("passthroughfs", "memory"): "Memory: {FILES} files known to the kernel, and a directory of so many",
+    ("passthroughfs", "memory"): "Memory: {MEMORY_FILES} files known to the kernel, of peers fewer",
     ("passthroughfs", "tools"): "Tools: a source tree of at least {TREE_FILES} files, on a disk",
 }
 

@@ -134,13 +134,13 @@ class Step:
         self.measure = measure
 
 
-def run_rounds(bench, group, steps, begin, begins_again=False, on_disk=False):
+def run_rounds(bench, group, steps, begin, begins_again=False, on_disk=False, subjects=None):
     """@begin(place) prepares a place, in each round before the first step; if it @begins_again, also after
-    a step that failed and may have left anything."""
+    a step that failed and may have left anything.  Some of the @subjects take part, or all."""
     steps = [step for step in steps if step.workload.name not in bench.results.comparison.left_out]
     for number in range(bench.settings.runs):
         bench.say(f"{group}, round {number + 1} of {bench.settings.runs}")
-        with bench.mounted(bench.subjects, on_disk) as places:
+        with bench.mounted(bench.subjects if subjects is None else subjects, on_disk) as places:
             for place in places:
                 prepare(bench, group, place, begin)
             for step in steps:

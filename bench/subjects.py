@@ -32,8 +32,9 @@ class Subject:
     """
     Its name in the tables, and how to mount it: @mount(directory, on_disk) returns a mounted one, whose
     files come to lie on a disk if they can and shall.  @known_failures are patterns of what does not work and is
-    none of our business, @why_not_large says why very many files are beyond it.  What @is_slow gets fewer
-    files in a directory, what @has_small_file a file of SLOW_FILE_MIB.
+    none of our business, @why_not_large says why very many files in a directory are beyond it.  What @is_slow gets fewer
+    files in a directory, what @has_small_file a file of SLOW_FILE_MIB.  @same_names_as another subject's are kept, whose
+    memory is measured.  What is no program (@is_program) has no memory of its own.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Subject:
         passes_data_through=False,
         known_failures=(),
         why_not_large="",
+        same_names_as="",
+        is_program=True,
     ):
         self.name = name
         self.mount = lambda directory, on_disk=False: mount(self, directory, on_disk)
@@ -55,6 +58,8 @@ class Subject:
         self.passes_data_through = passes_data_through
         self.known_failures = known_failures
         self.why_not_large = why_not_large
+        self.same_names_as = same_names_as
+        self.is_program = is_program
 
 
 class KernelMount:
@@ -81,9 +86,6 @@ class KernelMount:
         kernel.mount(None, self.directory, None, MS_REMOUNT | MOUNT_FLAGS)
 
     def requests(self):
-        return None
-
-    def memory_kib(self):
         return None
 
     def close(self):
@@ -125,9 +127,6 @@ class DiskDirectory:
         pass
 
     def requests(self):
-        return None
-
-    def memory_kib(self):
         return None
 
     def close(self):

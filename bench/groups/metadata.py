@@ -22,7 +22,7 @@ OPERATIONS = (
     ("ls -l, cold", "list", True),
     ("ls -l, again", "list-again", False),
     ("open+read+close, cold", "read", True),
-    ("open+read+close", "read", False),
+    ("open+read+close", "read-again", False),
 )
 
 
