@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a mounted file system: init, main, close, and all of it for a program. */
 #include <execinfo.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,6 +14,7 @@
 enum {
 	DEFAULT_WORKERS = 10,
 	DEFAULT_RING_DEPTH = 8,
+	DESCRIPTORS = 16384, /* to have room for, which takes 128 KiB */
 };
 
 static _Atomic uint64_t last_session_id;
@@ -240,10 +243,27 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 	return init(ops, config, userdata, false, session);
 }
 
+/* Where several threads share a table of descriptors, the kernel waits for all processors before a larger one takes its
+ * place (fs/file.c, expand_fdtable()): 10 to 25 ms, each time that their number doubles, for whoever wants a descriptor
+ * then.  It does not shrink again, and grows at once while there is one thread. */
+static void make_room_for_descriptors(const struct llfuse_session *session)
+{
+	struct rlimit limit;
+	int highest;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == 0)
+		return;
+	highest = limit.rlim_cur < DESCRIPTORS ? (int)limit.rlim_cur - 1 : DESCRIPTORS - 1;
+	highest = fcntl(fuse_session_fd(session->fuse), F_DUPFD_CLOEXEC, highest);
+	if (highest >= 0)
+		close(highest);
+}
+
 int llfuse_main(struct llfuse_session *session)
 {
 	int err;
 
+	make_room_for_descriptors(session);
 	if (session->handles_signals) {
 		err = ll_signals_start();
 		if (err) {

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -308,6 +309,16 @@ def test_many_opens_leave_no_descriptor(new_mount, many):
         while mount.descriptors() > before + 100 and time.monotonic() < deadline:
             time.sleep(0.01)
         assert mount.descriptors() <= before + 100
+
+
+def test_there_is_room_for_descriptors_from_the_beginning(new_mount, program, many):
+    """To make some while threads share them stops all of them for many milliseconds."""
+    mount = new_mount(program, *many.options)
+    touch(mount)
+    limit, _ = resource.prlimit(mount.pid, resource.RLIMIT_NOFILE)
+    with open(f"/proc/{mount.pid}/status", encoding="ascii") as file:
+        room = int(re.search(r"^FDSize:\s+(\d+)$", file.read(), re.MULTILINE)[1])
+    assert room >= min(limit, 16384)
 
 
 @needs_root
