@@ -92,7 +92,7 @@ TABLE = (
     ("FILE_MIB", _count(1, 65536), "128", "size of the file that fio reads and writes"),
     ("TREE_FILES", _count(1, 1000000), "700", "at least so many files in the source tree"),
     ("FILES", _count(10, 10000000), "1000000", "files in the largest directory of scale"),
-    ("MEMORY_FILES", _count(10, 10000000), "200000", "files of memory; peers have no more than ENTRIES"),
+    ("MEMORY_FILES", _count(10, 10000000), "100000", "files of memory; peers have no more than ENTRIES"),
     ("SLOW_ENTRIES", _count(10, 1000000), "300", "as ENTRIES, for peers that take minutes with so many"),
     ("SLOW_FILE_MIB", _count(1, 65536), "2", "as FILE_MIB, for the same"),
     ("DISK", _directory, "/var/tmp", "directory on a disk, where passthroughfs has its source for the tools"),
