@@ -179,34 +179,60 @@ static int rename_name(const void *arg)
 	return beneath_rename_at(what->dir_fd, what->name, what->new_dir_fd, what->new_name, what->flags);
 }
 
+/* What is left in the place of the name belongs to the caller. */
+static int carry_out(const struct llfuse_request *req, const struct renaming *what)
+{
+	return what->flags & RENAME_WHITEOUT ? ops_as_caller(req, false, rename_name, what) : rename_name(what);
+}
+
+/* Mostly the new name is free, so that no file loses it.  Returns -EEXIST if it is not, -EINVAL where the source does not
+ * look, or what renameat2(2) says. */
+static int rename_to_free_name(const struct renaming *what)
+{
+	return beneath_rename_at(what->dir_fd, what->name, what->new_dir_fd, what->new_name, RENAME_NOREPLACE);
+}
+
+static int rename_as_asked(const struct llfuse_request *req, const struct renaming *what, const struct hold *new_dir)
+{
+	struct source *source = llfuse_userdata(req);
+	scoped_victim victim = {.fd = -1};
+	int err;
+
+	if (what->flags & (RENAME_EXCHANGE | RENAME_NOREPLACE))
+		return carry_out(req, what);
+	if (what->flags == 0) {
+		err = rename_to_free_name(what);
+		if (err != -EEXIST && err != -EINVAL)
+			return err;
+	}
+	victim_find(source, what->new_dir_fd, what->new_name, &victim);
+	err = carry_out(req, what);
+	if (!err)
+		victim_unnamed(source, new_dir, &victim);
+	return err;
+}
+
 int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
 	      unsigned flags)
 {
 	struct renaming what = {.name = name, .new_name = new_name, .flags = flags};
 	struct source *source = llfuse_userdata(req);
-	scoped_victim victim = {.fd = -1};
 	scoped_hold dir = HOLD_NONE;
-	scoped_hold new_dir = HOLD_NONE;
+	scoped_hold other_dir = HOLD_NONE;
+	const struct hold *new_dir = parent == new_parent ? &dir : &other_dir;
 	int err;
 
 	err = inode_hold(source_inodes(source), parent, &dir);
-	if (!err)
-		err = inode_hold(source_inodes(source), new_parent, &new_dir);
+	if (!err && new_dir == &other_dir)
+		err = inode_hold(source_inodes(source), new_parent, &other_dir);
 	if (err)
 		return err;
-	if (!(flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)))
-		victim_find(source, new_dir.fd, new_name, &victim);
 	what.dir_fd = dir.fd;
-	what.new_dir_fd = new_dir.fd;
-	/* What is left in the place of the name belongs to the caller. */
-	if (flags & RENAME_WHITEOUT)
-		err = ops_as_caller(req, false, rename_name, &what);
-	else
-		err = rename_name(&what);
+	what.new_dir_fd = new_dir->fd;
+	err = rename_as_asked(req, &what, new_dir);
 	if (err)
 		return err;
-	victim_unnamed(source, &new_dir, &victim);
-	follow_move(source, &new_dir, new_name);
+	follow_move(source, new_dir, new_name);
 	if (flags & RENAME_EXCHANGE)
 		follow_move(source, &dir, name);
 	return 0;
