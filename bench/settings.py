@@ -88,7 +88,7 @@ TABLE = (
     ("TRANSPORT", _transport, "io_uring", "how requests reach the file systems in user space"),
     ("ENTRIES", _count(10, 1000000), "10000", "files in the directory that metadata operations work in"),
     ("OPS", _count(10, 1000000), "2000", "operations timed at once, or as many as LIMIT_MS allow"),
-    ("LIMIT_MS", _count(1, 100000), "50", "how long operations and fio go on"),
+    ("LIMIT_MS", _count(1, 100000), "40", "how long operations and fio go on"),
     ("FILE_MIB", _count(1, 65536), "128", "size of the file that fio reads and writes"),
     ("TREE_FILES", _count(1, 1000000), "700", "at least so many files in the source tree"),
     ("FILES", _count(10, 10000000), "1000000", "files in the largest directory of scale"),
