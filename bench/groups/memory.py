@@ -14,7 +14,7 @@ from rounds import Step, run_rounds
 
 NAME_LENGTH = 11  # as in ops.c
 PER_DIRECTORY = 2000
-SLOW_FILES = 3000
+WARM_PART = 50  # of the files: what they leave behind is used again
 
 PER_FILE = Workload("memory", "empty file", "bytes")
 PER_FILE_NAMELESS = Workload("memory", "empty file, less its name", "bytes")
@@ -25,29 +25,33 @@ LEFT_WHEN_FORGOTTEN = Workload("memory", "left of each when forgotten", "bytes",
 
 
 def run(bench):
-    subjects = [subject for subject in bench.subjects if subject.is_program and not takes_none(bench, subject)]
+    subjects = [subject for subject in bench.subjects if subject.is_program and takes_part(bench, subject)]
     is_mirror = bench.results.comparison.reference == "source"
     steps = steps_of_mirror(bench) if is_mirror else steps_of_maker(bench)
     run_rounds(bench, "memory", steps, lambda place: warm_up(bench, place, is_mirror), subjects=subjects)
 
 
-def takes_none(bench, subject):
-    """Another subject's figure would be the same."""
+def takes_part(bench, subject):
+    why_not = ""
     if subject.same_names_as:
-        bench.results.not_measured[f"{subject.name}, memory"] = f"names are kept as with {subject.same_names_as}"
-    return bool(subject.same_names_as)
+        why_not = f"names are kept as with {subject.same_names_as}"
+    elif subject.is_slow:
+        why_not = "to make so many files that it shows would take minutes"
+    if why_not:
+        bench.results.not_measured[f"{subject.name}, memory"] = why_not
+    return not why_not
 
 
 def files_of(bench, subject):
     settings = bench.settings
     if subject.is_ours:
         return settings.memory_files
-    return min(settings.memory_files, SLOW_FILES if subject.is_slow else settings.entries)
+    return min(settings.memory_files, settings.entries)
 
 
 def warm_up(bench, place, is_mirror):
     """What comes with the first request of a kind is not to be counted."""
-    files = min(PER_DIRECTORY, files_of(bench, place.subject))
+    files = max(files_of(bench, place.subject) // WARM_PART, 1)
     if is_mirror:
         learn(bench, place, files)
     else:
