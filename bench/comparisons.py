@@ -87,8 +87,7 @@ def tmpfs_subjects(settings):
             daemon(program, transport, *options, "-o", f"data={place}"),
             is_ours=True,
             passes_data_through=place == "kernel",
-            # Names are the same wherever the bytes are, and a million takes long.
-            why_not_large="" if place == PLACES[0] else f"names are kept as with data={PLACES[0]}",
+            # Wherever the bytes are, and a million takes long.
             same_names_as="" if place == PLACES[0] else f"data={PLACES[0]}",
         )
         for place in PLACES

@@ -33,8 +33,8 @@ class Subject:
     Its name in the tables, and how to mount it: @mount(directory, on_disk) returns a mounted one, whose
     files come to lie on a disk if they can and shall.  @known_failures are patterns of what does not work and is
     none of our business, @why_not_large says why very many files in a directory are beyond it.  What @is_slow gets fewer
-    files in a directory, what @has_small_file a file of SLOW_FILE_MIB.  @same_names_as another subject's are kept, whose
-    memory is measured.  What is no program (@is_program) has no memory of its own.
+    files in a directory, what @has_small_file a file of SLOW_FILE_MIB.  @same_names_as another subject's are kept, which is
+    measured where it is about names only.  What is no program (@is_program) has no memory of its own.
     """
 
     def __init__(
@@ -57,8 +57,8 @@ class Subject:
         self.has_small_file = has_small_file
         self.passes_data_through = passes_data_through
         self.known_failures = known_failures
-        self.why_not_large = why_not_large
-        self.same_names_as = same_names_as
+        self.why_no_names = f"names are kept as with {same_names_as}" if same_names_as else ""
+        self.why_not_large = why_not_large or self.why_no_names
         self.is_program = is_program
 
 

@@ -32,10 +32,8 @@ def run(bench):
 
 
 def takes_part(bench, subject):
-    why_not = ""
-    if subject.same_names_as:
-        why_not = f"names are kept as with {subject.same_names_as}"
-    elif subject.is_slow:
+    why_not = subject.why_no_names
+    if subject.is_slow:
         why_not = "to make so many files that it shows would take minutes"
     if why_not:
         bench.results.not_measured[f"{subject.name}, memory"] = why_not

@@ -117,7 +117,7 @@ static void the_table_grows_with_its_inodes(void **state)
 		for (uint64_t i = 0; i < N; i++)
 			assert_int_equal(open_with(session, ino_of(kind, i), -1), 0);
 		assert_int_equal(n_modes(session), N);
-		assert_in_range(n_buckets(session), N, 4 * N);
+		assert_in_range(n_buckets(session), N, 2 * N);
 		for (uint64_t i = 0; i < N; i++)
 			ll_io_mode_release(session, NULL, ino_of(kind, i));
 		assert_int_equal(n_modes(session), 0);
