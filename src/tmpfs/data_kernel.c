@@ -100,10 +100,12 @@ static void take_times(struct backing *backing, const struct stat *st)
 	look->was_read = backing->has_atime ? !is_same(&st->st_atim, &look->atime)
 					    : timespec_is_later(&st->st_atim, &backing->attached);
 	backing->has_atime = backing->has_atime || look->was_read;
-	look->was_written = !is_empty(look) && !is_same(&st->st_ctim, &look->ctime);
 	look->atime = st->st_atim;
 	look->mtime = st->st_mtim;
-	look->ctime = st->st_ctim;
+	/* A write stamps the file before there is anything in it: that stamp is news as long as it is empty. */
+	look->was_written = !is_empty(look) && !is_same(&st->st_ctim, &look->ctime);
+	if (!is_empty(look))
+		look->ctime = st->st_ctim;
 }
 
 static void kernel_refresh(struct data_plane *plane, struct data *data)
@@ -414,7 +416,7 @@ static void set_mode(struct backing *backing, int fd, bool is_tripwire)
 	if (fchmod(fd, is_tripwire ? TRIPWIRE_MODE : PLAIN_MODE) < 0)
 		return;
 	backing->is_tripwire = is_tripwire;
-	if (fstat(fd, &st) == 0 && is_same(&st.st_mtim, &backing->look.mtime))
+	if (!is_empty(&backing->look) && fstat(fd, &st) == 0 && is_same(&st.st_mtim, &backing->look.mtime))
 		backing->look.ctime = st.st_ctim;
 }
 

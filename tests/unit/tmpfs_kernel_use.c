@@ -5,6 +5,9 @@
 #include "backing.h"
 #include "capture.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 static void unlinked_file_whose_release_is_on_its_way_leaves(void **state)
 {
 	struct fixture *f = fixture_of(state);
@@ -302,6 +305,48 @@ static void bytes_that_no_capture_will_take_are_not_read_ahead(void **state)
 	tree_put(f->tree, inode);
 }
 
+struct write_behind {
+	int fd;
+	atomic_bool may_write;
+	ssize_t written;
+};
+
+static void *write_byte(void *arg)
+{
+	struct write_behind *write = arg;
+
+	while (!atomic_load(&write->may_write))
+		continue;
+	write->written = pwrite(write->fd, "x", 1, 0);
+	return NULL;
+}
+
+/* The kernel stamps a file before it puts anything into it; now and then somebody looks just then. */
+static void file_that_is_looked_at_while_it_is_written_shows_the_write(void **state)
+{
+	enum { ROUNDS = 3000 };
+	struct fixture *f = fixture_of(state);
+	struct write_behind write = {0};
+	struct inode *inode;
+	pthread_t thread;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		inode = new_file(f, "f");
+		write.fd = f->registry.fds[open_file(f, inode, FILE_OPEN_WRITER).handle];
+		set_times(f, inode, 1, 2);
+		atomic_store(&write.may_write, false);
+		assert_int_equal(pthread_create(&thread, NULL, write_byte, &write), 0);
+		atomic_store(&write.may_write, true);
+		while (stat_of(f, inode).st_size == 0)
+			continue;
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_int_equal(write.written, 1);
+		assert_true(stat_of(f, inode).st_mtim.tv_sec > 2);
+		close_file(f, inode, FILE_OPEN_WRITER);
+		remove_file(f, "f", inode);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -314,6 +359,7 @@ int main(void)
 		TEST(what_is_read_ahead_lasts_until_it_may_change),
 		TEST(what_was_let_go_of_before_anybody_looked_is_read_ahead),
 		TEST(bytes_that_no_capture_will_take_are_not_read_ahead),
+		TEST(file_that_is_looked_at_while_it_is_written_shows_the_write),
 		TEST(T7_what_left_once_does_not_leave_again),
 		TEST(T7_what_grows_while_it_leaves_is_counted),
 	};
