@@ -195,10 +195,8 @@ static void take_inode(struct capture *capture, struct inode *inode, const struc
 	small_rwlock_wrunlock(&inode->lock);
 }
 
-static void take_noted_inode(struct table_link *link, void *arg)
+static void take_noted_inode(struct capture *capture, const struct journal_inode *note)
 {
-	const struct journal_inode *note = (struct journal_inode *)link;
-	struct capture *capture = arg;
 	struct inode *inode = tree_get(capture->tree, note->number);
 
 	if (!inode) {
@@ -209,46 +207,30 @@ static void take_noted_inode(struct table_link *link, void *arg)
 	tree_put(capture->tree, inode);
 }
 
-/* Their inodes lie in the order of their numbers, more or less, and so do the notes. */
-struct noted {
-	uint64_t number;
-	struct table_link *link;
-};
-
-struct noted_inodes {
-	struct noted *noted;
-	size_t n;
-};
-
-static void add_noted(struct table_link *link, void *arg)
-{
-	struct noted_inodes *inodes = arg;
-
-	inodes->noted[inodes->n++] = (struct noted){((struct journal_inode *)link)->number, link};
-}
-
 static int by_noted_number(const void *a, const void *b)
 {
-	const struct noted *one = a, *other = b;
+	const struct journal_inode *const *one = a, *const *other = b;
 
-	return one->number < other->number ? -1 : one->number > other->number;
+	return (*one)->number < (*other)->number ? -1 : (*one)->number > (*other)->number;
 }
 
+/* In the order of their numbers: so, more or less, the inodes lie. */
 static void take_noted_inodes(struct capture *capture)
 {
-	const struct table *table = &capture->changes->inodes;
-	struct noted_inodes inodes = {.noted = malloc(((size_t)table->count + 1) * sizeof(inodes.noted[0]))};
-	size_t i;
+	const struct changes *changes = capture->changes;
+	const struct journal_inode *note, **notes = malloc(((size_t)changes->inodes.count + 1) * sizeof(*notes));
+	size_t i, n = 0;
 
-	if (!inodes.noted) {
+	if (!notes) {
 		capture->is_short = true;
 		return;
 	}
-	table_each(table, add_noted, &inodes);
-	qsort(inodes.noted, inodes.n, sizeof(inodes.noted[0]), by_noted_number);
-	for (i = 0; i < inodes.n; i++)
-		take_noted_inode(inodes.noted[i].link, capture);
-	free(inodes.noted);
+	for (note = changes->first; note; note = note->next)
+		notes[n++] = note;
+	capture_sort(notes, n, sizeof(*notes), by_noted_number);
+	for (i = 0; i < n; i++)
+		take_noted_inode(capture, notes[i]);
+	free(notes);
 }
 
 /* The first bytes of a name, as they sort. */
@@ -283,39 +265,44 @@ static int by_name(const void *a, const void *b)
 	return strcmp(one->bytes, other->bytes);
 }
 
-void capture_sort_names(struct capture *capture)
+static void sort_names(struct capture *capture)
 {
-	if (!capture->is_sorted && capture->n_names > 1)
+	if (capture->n_names > 1)
 		qsort(capture->names, capture->n_names, sizeof(capture->names[0]), by_name);
 	capture->is_sorted = true;
 }
 
-/* What the name leads to now; 0: nothing. */
-static uint64_t find_locked(struct tree *tree, const struct journal_name *note)
+static void join_helper(struct capture *capture)
 {
-	struct inode *dir = tree_get(tree, note->dir);
-	struct dir_entry *entry = NULL;
-	char bytes[DIR_NAME_MAX + 1];
-	struct dir_name name;
-	uint64_t number;
+	if (capture->has_helper)
+		(void)pthread_join(capture->helper, NULL);
+	capture->has_helper = false;
+}
 
-	if (!dir)
-		return 0;
-	memcpy(bytes, note->bytes, note->len);
-	bytes[note->len] = '\0';
-	if (dir->dir.parent && !tree_name(tree, bytes, &name))
-		entry = dir_find(&dir->dir, &name);
-	number = entry ? entry->inode->number : 0;
-	tree_put(tree, dir);
-	return number;
+void capture_sort_names(struct capture *capture)
+{
+	join_helper(capture);
+	if (!capture->is_sorted)
+		sort_names(capture);
+}
+
+void capture_sort(void *items, size_t n, size_t size, int (*compare)(const void *a, const void *b))
+{
+	const char *at = items;
+	size_t i;
+
+	for (i = 1; i < n; i++)
+		if (compare(at + (i - 1) * size, at + i * size) > 0) {
+			qsort(items, n, size, compare);
+			return;
+		}
 }
 
 static void take_noted_name(struct table_link *link, void *arg)
 {
 	const struct journal_name *note = (struct journal_name *)link;
-	struct capture *capture = arg;
 
-	take_name(capture, note->dir, note->bytes, note->len, find_locked(capture->tree, note));
+	take_name(arg, note->dir, note->bytes, note->len, note->number);
 }
 
 static void take_noted_names(struct capture *capture)
@@ -370,47 +357,45 @@ static void take_all_names(struct capture *capture)
 		capture->is_short = true;
 }
 
-/* What is taken, of changes or of everything, in two parts that have nothing in common that is written but is_short. */
-struct taking {
-	struct capture *capture;
-	void (*take_inodes)(struct capture *capture);
-	void (*take_names)(struct capture *capture);
-};
-
-/* Who takes the inodes takes longer. */
+/* What is taken consists of two parts that have nothing in common that is written but is_short. */
 static void *take_and_sort_names(void *arg)
 {
-	const struct taking *taking = arg;
+	struct capture *capture = arg;
 
-	taking->take_names(taking->capture);
-	if (!taking->capture->is_short)
-		capture_sort_names(taking->capture);
+	capture->take_names(capture);
+	(void)sem_post(&capture->has_names); /* once: it does not overflow */
+	if (!capture->is_short)
+		sort_names(capture);
 	return NULL;
 }
 
-/* Nobody changes anything: all wait.  So it is done by two threads, if there is much. */
-static void take_by_two(struct taking *taking, uint64_t names)
+static void wait_for_names(struct capture *capture)
 {
-	pthread_t helper;
-	bool has_helper;
+	while (sem_wait(&capture->has_names) < 0)
+		continue; /* a signal */
+}
 
-	has_helper = names >= TAKEN_BY_TWO && pthread_create(&helper, NULL, take_and_sort_names, taking) == 0;
-	taking->take_inodes(taking->capture);
-	if (has_helper)
-		(void)pthread_join(helper, NULL);
+/* Nobody changes anything: all wait.  So it is done by two threads, if there are so many @names. */
+static void take_by_two(struct capture *capture, void (*take_inodes)(struct capture *capture), uint64_t names)
+{
+	capture->has_helper =
+		names >= TAKEN_BY_TWO && pthread_create(&capture->helper, NULL, take_and_sort_names, capture) == 0;
+	take_inodes(capture);
+	if (capture->has_helper)
+		wait_for_names(capture);
 	else
-		taking->take_names(taking->capture);
+		capture->take_names(capture);
 }
 
 static void take_locked(struct capture *capture)
 {
-	struct taking noted = {.capture = capture, .take_inodes = take_noted_inodes, .take_names = take_noted_names};
-	struct taking all = {.capture = capture, .take_inodes = take_all_inodes, .take_names = take_all_names};
-
-	if (capture->changes && !capture->changes->is_incomplete)
-		take_by_two(&noted, capture->changes->names.count);
-	else
-		take_by_two(&all, atomic_load(&capture->tree->mem.inodes));
+	if (capture->changes && !capture->changes->is_incomplete) {
+		capture->take_names = take_noted_names;
+		take_by_two(capture, take_noted_inodes, capture->changes->names.count);
+	} else {
+		capture->take_names = take_all_names;
+		take_by_two(capture, take_all_inodes, atomic_load(&capture->tree->mem.inodes));
+	}
 }
 
 static int by_number(const void *a, const void *b)
@@ -553,8 +538,7 @@ static int take_closed(struct capture *capture)
 	pthread_rwlock_unlock(&tree->lock);
 	if (capture->is_short)
 		return -ENOMEM;
-	if (capture->n_files > 1)
-		qsort(capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
+	capture_sort(capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
 	register_capture(tree->journal, capture);
 	return 0;
 }
@@ -569,6 +553,7 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 		return -ENOMEM;
 	capture->tree = tree;
 	capture->kind = kind;
+	(void)sem_init(&capture->has_names, 0, 0); /* fails only for a number that is too large */
 	if (journal_keeps(tree->journal))
 		capture_settle(tree);
 	else /* it is not noted what was closed */
@@ -620,6 +605,7 @@ void capture_end(struct capture *capture, bool written)
 {
 	size_t i;
 
+	join_helper(capture);
 	unregister_capture(capture->tree->journal, capture);
 	if (capture->changes && written)
 		changes_free(capture->changes);
@@ -638,6 +624,7 @@ void capture_end(struct capture *capture, bool written)
 	free(capture->nodes);
 	free(capture->names);
 	free(capture->files);
+	(void)sem_destroy(&capture->has_names);
 	free(capture);
 }
 

@@ -7,6 +7,9 @@
 #include "capture_batch.h"
 #include "xattr.h"
 
+#include <pthread.h>
+#include <semaphore.h>
+
 /* An inode; of one that has no name any more only the number. */
 struct captured_node {
 	struct node node;
@@ -66,7 +69,13 @@ struct capture {
 	size_t nodes_max, names_max, files_max;
 	struct captured_block *blocks, *name_blocks;
 	_Atomic bool is_short; /* there was no memory for something */
-	bool is_sorted; /* the names are, as capture_sort_names() does it */
+
+	/* Takes the names, and then sorts them while everybody may change things again. */
+	pthread_t helper;
+	bool has_helper;
+	sem_t has_names; /* it has taken them */
+	void (*take_names)(struct capture *capture);
+	bool is_sorted; /* the names are, as capture_sort_names() does it; the helper's */
 
 	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
@@ -74,6 +83,9 @@ struct capture {
 
 /* By directory and name, unless that was done.  One thread. */
 void capture_sort_names(struct capture *capture);
+
+/* qsort(3), for what mostly is in order already. */
+void capture_sort(void *items, size_t n, size_t size, int (*compare)(const void *a, const void *b));
 
 /* What follows from a place in a file, up to @end: @n bytes, or a hole. */
 struct captured_step {

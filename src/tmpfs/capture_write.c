@@ -106,8 +106,7 @@ static int find_places(struct node_source *source)
 	for (node = capture->nodes; node < capture->nodes + capture->n_nodes; node++)
 		if (!node->is_gone && (node->what & (JOURNAL_NODE | JOURNAL_XATTRS)))
 			source->places[source->n++] = (struct place){.number = node->node.number, .node = node};
-	if (source->n > 1)
-		qsort(source->places, source->n, sizeof(source->places[0]), by_number);
+	capture_sort(source->places, source->n, sizeof(source->places[0]), by_number);
 	return 0;
 }
 

@@ -110,6 +110,11 @@ static struct journal_inode *inode_note(struct changes *changes, uint64_t number
 	}
 	note->number = number;
 	table_insert(&changes->inodes, &changes->mem, &note->link, hash_of_inode);
+	if (changes->last)
+		changes->last->next = note;
+	else
+		changes->first = note;
+	changes->last = note;
 	return note;
 }
 
@@ -165,16 +170,29 @@ static void note_in(struct changes *changes, uint64_t number, unsigned what, uin
 		add_range(note, from, to);
 }
 
-static void note_name_in(struct changes *changes, uint64_t dir, const char *name, size_t len)
+/* NULL: there is none. */
+static struct journal_name *find_name(const struct changes *changes, uint64_t dir, const char *name, size_t len,
+				      uint64_t hash)
 {
-	const uint64_t hash = hash_name(dir, name, len);
 	struct table_link **at = table_chain(&changes->names, hash);
 	struct journal_name *note;
 
 	for (; at && *at; at = &(*at)->next) {
 		note = (struct journal_name *)*at;
 		if (note->hash == hash && note->dir == dir && note->len == len && memcmp(note->bytes, name, len) == 0)
-			return;
+			return note;
+	}
+	return NULL;
+}
+
+static void note_name_in(struct changes *changes, uint64_t dir, const char *name, size_t len, uint64_t number)
+{
+	const uint64_t hash = hash_name(dir, name, len);
+	struct journal_name *note = find_name(changes, dir, name, len, hash);
+
+	if (note) {
+		note->number = number;
+		return;
 	}
 	if (table_reserve(&changes->names, &changes->mem)) {
 		changes->is_incomplete = true;
@@ -188,6 +206,7 @@ static void note_name_in(struct changes *changes, uint64_t dir, const char *name
 	}
 	note->dir = dir;
 	note->hash = hash;
+	note->number = number;
 	note->len = (uint8_t)len;
 	memcpy(note->bytes, name, len);
 	table_insert(&changes->names, &changes->mem, &note->link, hash_of_name);
@@ -284,12 +303,12 @@ bool journal_has_bytes(struct journal *journal, uint64_t number)
 	return has;
 }
 
-void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len)
+void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len, uint64_t number)
 {
 	if (!journal || !journal->is_kept)
 		return;
 	pthread_mutex_lock(&journal->lock);
-	note_name_in(journal->changes, dir, name, len);
+	note_name_in(journal->changes, dir, name, len, number);
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -389,7 +408,9 @@ static void give_name_back(struct table_link *link, void *arg)
 {
 	const struct journal_name *note = (struct journal_name *)link;
 
-	note_name_in(arg, note->dir, note->bytes, note->len);
+	/* What was noted since is what holds. */
+	if (!find_name(arg, note->dir, note->bytes, note->len, note->hash))
+		note_name_in(arg, note->dir, note->bytes, note->len, note->number);
 }
 
 void journal_give_back(struct journal *journal, struct changes *changes)

@@ -49,6 +49,7 @@ struct journal_range {
 enum { JOURNAL_RANGES = 4 };
 struct journal_inode {
 	struct table_link link;
+	struct journal_inode *next; /* that was noted after it */
 	uint64_t number;
 	uint8_t what; /* of enum journal_what */
 	uint8_t n_ranges;
@@ -60,6 +61,7 @@ struct journal_name {
 	struct table_link link;
 	uint64_t dir;
 	uint64_t hash;
+	uint64_t number; /* of what it leads to now; 0: nothing */
 	uint8_t len;
 	char bytes[];
 };
@@ -68,6 +70,7 @@ struct journal_name {
 struct changes {
 	struct mem mem; /* without a limit: it lasts for seconds */
 	struct table inodes; /* of struct journal_inode */
+	struct journal_inode *first, *last; /* in the order in which they were noted: mostly that of their numbers */
 	struct table names; /* of struct journal_name */
 	bool is_incomplete; /* there was no memory to note something: all has to be looked at */
 };
@@ -129,7 +132,8 @@ void journal_note_range(struct journal *journal, uint64_t number, unsigned what,
 /* Whether bytes of the inode are noted, so that the next capture takes it. */
 bool journal_has_bytes(struct journal *journal, uint64_t number);
 
-void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len);
+/* The name leads to @number now, 0: to nothing. */
+void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len, uint64_t number);
 
 /* The bytes of @inode, which is locked for writing, from @from to @to are about to change. */
 void journal_before_bytes(struct data_plane *plane, struct inode *inode, uint64_t from, uint64_t to);

@@ -157,9 +157,9 @@ void tree_note(struct tree *tree, const struct inode *inode, unsigned what)
 	journal_note(tree->journal, inode->number, what);
 }
 
-void tree_note_name(struct tree *tree, const struct inode *dir, const char *bytes, size_t len)
+void tree_note_name(struct tree *tree, const struct inode *dir, const struct dir_name *name, const struct inode *to)
 {
-	journal_note_name(tree->journal, dir->number, bytes, len);
+	journal_note_name(tree->journal, dir->number, name->bytes, name->len, to ? to->number : 0);
 	journal_note(tree->journal, dir->number, JOURNAL_NODE);
 }
 

@@ -194,7 +194,7 @@ void tree_change_begins(struct tree *tree, const struct inode *dir);
 void tree_lost_name(struct tree *tree, const struct inode *dir, struct inode *inode);
 
 /* @name was given in @dir, taken away there, or leads to something else. */
-void tree_note_name(struct tree *tree, const struct inode *dir, const char *bytes, size_t len);
+void tree_note_name(struct tree *tree, const struct inode *dir, const struct dir_name *name, const struct inode *to);
 
 /* Something of @inode changed: enum journal_what. */
 void tree_note(struct tree *tree, const struct inode *inode, unsigned what);

@@ -32,7 +32,7 @@ static int name_new_inode(struct tree *tree, struct inode *parent, const struct 
 		if (inode_is_dir(inode))
 			inode->dir.parent = parent;
 		inode_dir_changed(parent, 1, inode_is_dir(inode));
-		tree_note_name(tree, parent, name->bytes, name->len);
+		tree_note_name(tree, parent, name, inode);
 		tree_note(tree, inode, JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_NEW);
 	}
 	pthread_rwlock_unlock(&tree->lock);
@@ -182,7 +182,7 @@ static int link_locked(struct tree *tree, struct inode *inode, struct inode *dir
 	}
 	tree_ref(inode);
 	inode_dir_changed(dir, 1, 0);
-	tree_note_name(tree, dir, name->bytes, name->len);
+	tree_note_name(tree, dir, name, inode);
 	/* If this is its first name, nothing of it was ever captured. */
 	journal_note_range(tree->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS | JOURNAL_BYTES, 0,
 			   was_unnamed ? JOURNAL_END : 0);
@@ -249,7 +249,7 @@ static int remove_locked(struct tree *tree, struct inode *dir, const struct dir_
 		inode->dir.parent = NULL;
 	inode_links_changed(inode, -1);
 	inode_dir_changed(dir, -1, want_dir ? -1 : 0);
-	tree_note_name(tree, dir, name->bytes, name->len);
+	tree_note_name(tree, dir, name, NULL);
 	tree_note(tree, inode, JOURNAL_NODE);
 	*victim = inode;
 	return 0;

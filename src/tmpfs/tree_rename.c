@@ -132,15 +132,12 @@ static int move_locked(struct tree *tree, const struct place *from, const struct
 	return 0;
 }
 
-/* A name leads to something else than before, or to nothing. */
-static void note_place(struct tree *tree, const struct place *place)
-{
-	tree_note_name(tree, place->dir, place->name.bytes, place->name.len);
-}
-
 static int rename_locked(struct tree *tree, struct place *from, struct place *to, unsigned flags,
 			 struct inode *whiteout, struct inode **replaced)
 {
+	struct inode *moved, *old;
+	int err;
+
 	from->entry = dir_find(&from->dir->dir, &from->name);
 	to->entry = dir_find(&to->dir->dir, &to->name);
 	if (!from->entry || !to->dir->dir.parent)
@@ -151,15 +148,19 @@ static int rename_locked(struct tree *tree, struct place *from, struct place *to
 		return -ENOENT;
 	if (to->entry && to->entry->inode == from->entry->inode)
 		return 0; /* two names of one file both stay: rename(2) */
-	/* In time: no capture is taken before the request is done. */
-	note_place(tree, from);
-	note_place(tree, to);
-	tree_note(tree, from->entry->inode, JOURNAL_NODE);
-	if (to->entry)
-		tree_note(tree, to->entry->inode, JOURNAL_NODE);
+	moved = from->entry->inode;
+	old = to->entry ? to->entry->inode : NULL;
+	err = flags & RENAME_EXCHANGE ? exchange_locked(from, to) : move_locked(tree, from, to, whiteout, replaced);
+	if (err)
+		return err;
+	tree_note_name(tree, from->dir, &from->name, flags & RENAME_EXCHANGE ? old : whiteout);
+	tree_note_name(tree, to->dir, &to->name, moved);
+	tree_note(tree, moved, JOURNAL_NODE);
+	if (old)
+		tree_note(tree, old, JOURNAL_NODE);
 	if (whiteout)
 		tree_note(tree, whiteout, JOURNAL_NODE | JOURNAL_XATTRS);
-	return flags & RENAME_EXCHANGE ? exchange_locked(from, to) : move_locked(tree, from, to, whiteout, replaced);
+	return 0;
 }
 
 /* A character device 0:0 without permissions: what overlay file systems take for "not here".
