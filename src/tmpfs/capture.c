@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Taking a capture, and what is set aside for it.  See capture.h. */
+/* Taking a capture.  See capture.h. */
 #include "capture_internal.h"
 
 #include "inode_store.h"
 
-#include <assert.h>
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define BLOCK_SIZE ((size_t)1 << 20)
-/* More is not set aside: a capture for which it would be fails, rather than the machine's memory. */
-#define ASIDE_MAX ((uint64_t)256 << 20)
-/* From so many files on, it is worth a second thread to ask the kernel about them. */
-#define SETTLED_BY_TWO 1000
-/* And from so many names on, to look them up. */
+/* From so many names on, it is worth a second thread to take them. */
 #define TAKEN_BY_TWO 1000
 
 /* ------------------------------------------------------------------------ */
@@ -405,85 +399,13 @@ static int by_number(const void *a, const void *b)
 	return one->number < other->number ? -1 : one->number > other->number;
 }
 
-/* ------------------------------------------------------------------------ */
-/* Before it is taken                                                        */
-
-/* Files to look at. */
-struct settling {
-	struct tree *tree;
-	const uint64_t *numbers;
-	size_t n;
-};
-
-static void settle_inode(struct inode *inode, void *arg)
+struct captured_file *capture_find_file(struct capture *capture, uint64_t number)
 {
-	struct tree *tree = arg;
+	struct captured_file key = {.number = number};
 
-	small_rwlock_wrlock(&inode->lock);
-	inode_refresh_locked(inode, tree->plane);
-	small_rwlock_wrunlock(&inode->lock);
-}
-
-/* Noted bytes the next capture takes, which forgets what was read ahead.  Others may have been captured already, and those
- * of a file without a name never are: nobody would forget them. */
-static bool will_be_captured_locked(struct tree *tree, const struct inode *inode) REQUIRES(inode->lock)
-{
-	return inode_is_regular(inode) && !inode->is_stored && inode->links > 0 &&
-	       journal_has_bytes(tree->journal, inode->number);
-}
-
-static void settle_closed(struct tree *tree, struct inode *inode)
-{
-	struct data_plane *plane = tree->plane;
-
-	small_rwlock_wrlock(&inode->lock);
-	inode_refresh_locked(inode, plane);
-	if (plane->ops->read_ahead && !inode_is_suspect(inode, plane) && will_be_captured_locked(tree, inode))
-		plane->ops->read_ahead(plane, &inode->data);
-	small_rwlock_wrunlock(&inode->lock);
-}
-
-static void *settle_some(void *arg)
-{
-	const struct settling *settling = arg;
-	struct inode *inode;
-	size_t i;
-
-	for (i = 0; i < settling->n; i++) {
-		inode = tree_get(settling->tree, settling->numbers[i]);
-		if (!inode)
-			continue; /* it is gone */
-		settle_closed(settling->tree, inode);
-		tree_put(settling->tree, inode);
-	}
-	return NULL;
-}
-
-/* By two threads, if there are many. */
-static void settle_numbers(struct tree *tree, const uint64_t *numbers, size_t n)
-{
-	const size_t half = n / 2;
-	struct settling first = {.tree = tree, .numbers = numbers, .n = half};
-	struct settling second = {.tree = tree, .numbers = numbers + half, .n = n - half};
-	pthread_t helper;
-	bool has_helper;
-
-	has_helper = n >= SETTLED_BY_TWO && pthread_create(&helper, NULL, settle_some, &first) == 0;
-	if (!has_helper)
-		(void)settle_some(&first);
-	(void)settle_some(&second);
-	if (has_helper)
-		(void)pthread_join(helper, NULL);
-}
-
-void capture_settle(struct tree *tree)
-{
-	uint64_t *numbers;
-	size_t n;
-
-	journal_take_closed(tree->journal, &numbers, &n);
-	settle_numbers(tree, numbers, n);
-	free(numbers);
+	if (capture->n_files == 0)
+		return NULL;
+	return bsearch(&key, capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -557,7 +479,7 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 	if (journal_keeps(tree->journal))
 		capture_settle(tree);
 	else /* it is not noted what was closed */
-		(void)tree_each_inode(tree, settle_inode, tree); /* who takes the rest asks */
+		capture_settle_all(tree);
 	journal_close_gate(tree->journal);
 	start = now_ns();
 	err = take_closed(capture);
@@ -626,233 +548,4 @@ void capture_end(struct capture *capture, bool written)
 	free(capture->files);
 	(void)sem_destroy(&capture->has_names);
 	free(capture);
-}
-
-/* ------------------------------------------------------------------------ */
-/* Setting aside                                                             */
-
-static struct captured_file *find_file(struct capture *capture, uint64_t number)
-{
-	struct captured_file key = {.number = number};
-
-	if (capture->n_files == 0)
-		return NULL;
-	return bsearch(&key, capture->files, capture->n_files, sizeof(capture->files[0]), by_number);
-}
-
-/* The first that does not end before @off or at it. */
-static struct captured_piece **first_behind(struct captured_file *file, uint64_t off)
-{
-	struct captured_piece **at = &file->pieces;
-
-	/* Who changes a file mostly does so from its beginning to its end. */
-	if (file->last_piece && file->last_piece->end <= off)
-		return &file->last_piece->next;
-	while (*at && (*at)->end <= off)
-		at = &(*at)->next;
-	return at;
-}
-
-/* Up to where there is a hole from @off on, but at most @end, in whole pieces; @off: there is none. */
-static uint64_t end_of_hole(struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
-	REQUIRES_SHARED(inode->lock)
-{
-	uint64_t found;
-
-	/* One piece is as soon read as asked for: zeros are found out about then. */
-	if (end - off <= STORE_CHUNK_SIZE)
-		return off;
-	found = plane->ops->hole_end(plane, &inode->data, off, end);
-	return found < end ? piece_start(found) : end;
-}
-
-/* Puts the piece at @off, or the hole that is there up to @end, before *@at.  Returns false if there is no memory, or the bytes
- * cannot be read. */
-static bool set_aside(struct capture *capture, struct captured_file *file, struct captured_piece **at,
-		      struct data_plane *plane, const struct inode *inode, uint64_t off, uint64_t end)
-	REQUIRES_SHARED(inode->lock)
-{
-	const uint64_t hole_end = end_of_hole(plane, inode, off, end);
-	const size_t n = hole_end > off ? 0 : piece_length(off, file->size);
-	struct captured_piece *piece;
-	ssize_t got = 0;
-
-	if (n > ASIDE_MAX - capture->aside)
-		return false;
-	piece = malloc(sizeof(*piece) + n);
-	if (!piece)
-		return false;
-	if (n > 0)
-		got = plane->ops->read(plane, &inode->data, piece->bytes, n, off);
-	if (got < 0) {
-		free(piece);
-		return false;
-	}
-	memset(piece->bytes + got, 0, n - (size_t)got);
-	piece->off = off;
-	piece->end = n > 0 ? off + STORE_CHUNK_SIZE : hole_end;
-	piece->n = n;
-	piece->next = *at;
-	*at = piece;
-	if (!piece->next)
-		file->last_piece = piece;
-	capture->aside += n;
-	return true;
-}
-
-static bool rescue_range(struct capture *capture, struct captured_file *file, struct data_plane *plane,
-			 const struct inode *inode, uint64_t from, uint64_t to) REQUIRES_SHARED(inode->lock)
-{
-	struct captured_piece **at;
-	uint64_t end;
-
-	to = to < file->size ? to : file->size;
-	from = piece_start(from > file->cursor ? from : file->cursor);
-	for (; from < to; from = (*at)->end) {
-		at = first_behind(file, from);
-		if (*at && (*at)->off <= from)
-			continue;
-		end = piece_start(to + STORE_CHUNK_SIZE - 1);
-		if (*at && (*at)->off < end)
-			end = (*at)->off;
-		if (!set_aside(capture, file, at, plane, inode, from, end))
-			return false;
-	}
-	return true;
-}
-
-static bool rescue_file(struct capture *capture, struct captured_file *file, struct data_plane *plane,
-			const struct inode *inode, uint64_t from, uint64_t to) REQUIRES_SHARED(inode->lock)
-{
-	unsigned i;
-
-	for (i = 0; i < file->n_ranges; i++) {
-		const struct journal_range *range = &file->ranges[i];
-
-		if (from < range->to && range->from < to &&
-		    !rescue_range(capture, file, plane, inode, from > range->from ? from : range->from,
-				  to < range->to ? to : range->to))
-			return false;
-	}
-	return true;
-}
-
-void capture_rescue(struct journal *journal, struct data_plane *plane, struct inode *inode, uint64_t from,
-		    uint64_t to) NO_THREAD_SAFETY_ANALYSIS
-{
-	struct capture *capture;
-	struct captured_file *file;
-
-	assert(!inode->is_stored); /* they would be read from where they are not */
-	pthread_mutex_lock(&journal->lock);
-	for (capture = journal->captures; capture; capture = capture->next) {
-		file = find_file(capture, inode->number);
-		if (file && !rescue_file(capture, file, plane, inode, from, to))
-			atomic_store(&capture->is_spoilt, true);
-	}
-	pthread_mutex_unlock(&journal->lock);
-}
-
-/* ------------------------------------------------------------------------ */
-/* Reading                                                                   */
-
-static void take_first_piece(struct captured_file *file, uint64_t limit, void *buf, struct captured_step *step)
-{
-	struct captured_piece *piece = file->pieces;
-
-	if (piece->end > limit) {
-		/* A hole, of which the rest is not asked for yet. */
-		*step = (struct captured_step){.end = limit};
-		piece->off = limit;
-		return;
-	}
-	*step = (struct captured_step){.end = piece->end, .n = piece->n};
-	memcpy(buf, piece->bytes, piece->n);
-	file->pieces = piece->next;
-	if (!file->pieces)
-		file->last_piece = NULL;
-	free(piece);
-}
-
-/* Decides what is at @off, and moves the cursor behind it.  Returns whether it is still to be read. */
-static bool decide_locked(struct captured_file *file, struct data_plane *plane, const struct inode *inode, uint64_t off,
-			  uint64_t limit, void *buf, struct captured_step *step) REQUIRES_SHARED(inode->lock)
-{
-	uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
-	bool is_to_read = false;
-
-	if (file->pieces && file->pieces->off == off) {
-		take_first_piece(file, limit, buf, step);
-	} else {
-		if (limit < end)
-			end = limit;
-		if (file->pieces && file->pieces->off < end)
-			end = file->pieces->off;
-		end = end_of_hole(plane, inode, off, end);
-		is_to_read = end == off;
-		*step = (struct captured_step){.end = is_to_read ? off + STORE_CHUNK_SIZE : end,
-					       .n = is_to_read ? piece_length(off, file->size) : 0};
-	}
-	file->cursor = step->end;
-	return is_to_read;
-}
-
-static int step_in_plane_locked(struct capture *capture, struct captured_file *file, const struct inode *inode,
-				uint64_t off, uint64_t limit, void *buf, struct captured_step *step)
-	REQUIRES_SHARED(inode->lock)
-{
-	struct journal *journal = capture->tree->journal;
-	struct data_plane *plane = capture->tree->plane;
-	ssize_t got;
-	bool is_to_read;
-
-	pthread_mutex_lock(&journal->lock);
-	is_to_read = decide_locked(file, plane, inode, off, limit, buf, step);
-	pthread_mutex_unlock(&journal->lock);
-	if (!is_to_read)
-		return 0;
-	got = plane->ops->read(plane, &inode->data, buf, step->n, off);
-	if (got < 0)
-		return (int)got;
-	memset((char *)buf + got, 0, step->n - (size_t)got);
-	return 0;
-}
-
-/* Who wants to change a file that is still in the store takes it from there first, and then finds what the cursor says. */
-static int step_in_store_locked(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
-				uint64_t limit, void *buf, struct captured_step *step)
-{
-	struct journal *journal = capture->tree->journal;
-	uint64_t end = piece_start(file->size + STORE_CHUNK_SIZE - 1);
-	struct store_piece piece;
-	int err;
-
-	err = store_read_piece(stored, file->number, file->size, off, buf, &piece);
-	if (err)
-		return err;
-	if (limit < end)
-		end = limit;
-	*step = (struct captured_step){.end = piece.end < end ? piece.end : end, .n = piece.n};
-	if (piece.n > 0) /* the last one ends behind the end of the file, too */
-		step->end = piece.end;
-	pthread_mutex_lock(&journal->lock);
-	file->cursor = step->end;
-	pthread_mutex_unlock(&journal->lock);
-	return 0;
-}
-
-int capture_step(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
-		 uint64_t limit, void *buf, struct captured_step *step)
-{
-	struct inode *inode = file->inode;
-	int err;
-
-	/* Who changes bytes holds the lock for writing while he sets them aside and changes them. */
-	small_rwlock_rdlock(&inode->lock);
-	if (inode->is_stored && stored)
-		err = step_in_store_locked(capture, file, stored, off, limit, buf, step);
-	else
-		err = step_in_plane_locked(capture, file, inode, off, limit, buf, step);
-	small_rwlock_rdunlock(&inode->lock);
-	return err;
 }

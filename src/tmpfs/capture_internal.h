@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What capture.c takes, capture_files.c reads, and capture_write.c writes. */
+/* What capture.c takes, capture_aside.c and capture_files.c read, and capture_write.c writes. */
 #ifndef TMPFS_CAPTURE_INTERNAL_H
 #define TMPFS_CAPTURE_INTERNAL_H
 
@@ -80,6 +80,12 @@ struct capture {
 	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
 };
+
+/* As capture_settle(), for a tree in which it is not noted what was closed. */
+void capture_settle_all(struct tree *tree);
+
+/* NULL: nothing of its bytes is to be read. */
+struct captured_file *capture_find_file(struct capture *capture, uint64_t number);
 
 /* By directory and name, unless that was done.  One thread. */
 void capture_sort_names(struct capture *capture);
