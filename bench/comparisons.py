@@ -200,6 +200,7 @@ def compare_passthroughfs(settings, disk):
         return Subject(
             name,
             mirror(program, "--foreground", *peer_options(settings.transport)),
+            known_failures=("scale, ls -l.*",),  # it keeps a descriptor of each file that the kernel knows
         )
 
     def bindfs(name):

@@ -83,13 +83,13 @@ def _count(least, most):
 # Name, how to read it, default as written, meaning.
 TABLE = (
     ("ONLY", Only, "", f"some of {', '.join(FILE_SYSTEMS)}; {', '.join(GROUPS)}"),
-    ("FULL", _yes_or_no, "no", "all workloads of data and larger databases, which takes an hour"),
+    ("FULL", _yes_or_no, "no", "all workloads of data, larger databases and listings, which takes hours"),
     ("RUNS", _count(1, 1000), "5", "rounds; each subject takes its turn in each"),
     ("TRANSPORT", _transport, "io_uring", "how requests reach the file systems in user space"),
     ("ENTRIES", _count(10, 1000000), "10000", "files in the directory that metadata operations work in"),
     ("OPS", _count(10, 1000000), "2000", "operations timed at once, or as many as LIMIT_MS allow"),
     ("LIMIT_MS", _count(1, 100000), "30", "how long operations and fio go on"),
-    ("FILE_MIB", _count(1, 65536), "128", "size of the file that fio reads and writes"),
+    ("FILE_MIB", _count(1, 65536), "64", "size of the file that fio reads and writes"),
     ("TREE_FILES", _count(1, 1000000), "700", "at least so many files in the source tree"),
     ("FILES", _count(10, 10000000), "1000000", "files in the largest directory of scale"),
     ("MEMORY_FILES", _count(10, 10000000), "50000", "files of memory; peers have no more than ENTRIES"),
