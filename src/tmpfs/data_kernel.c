@@ -91,8 +91,11 @@ static bool is_same(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* The times that the file had before it was this inode's are nobody's; it was empty then, and only a change makes
- * it more. */
+/*
+ * The times that the file had before it was this inode's are nobody's; it was empty then, and only a change makes
+ * it more.  A write stamps the file before it puts anything into it, ctime first: who looks meanwhile may see any part of
+ * that, and only when he sees all of it has it been seen.
+ */
 static void take_times(struct backing *backing, const struct stat *st)
 {
 	struct data_look *look = &backing->look;
@@ -101,11 +104,12 @@ static void take_times(struct backing *backing, const struct stat *st)
 					    : timespec_is_later(&st->st_atim, &backing->attached);
 	backing->has_atime = backing->has_atime || look->was_read;
 	look->atime = st->st_atim;
+	look->was_written =
+		!is_empty(look) && !is_same(&st->st_ctim, &look->ctime) && !is_same(&st->st_mtim, &look->mtime);
+	if (!look->was_written)
+		return;
 	look->mtime = st->st_mtim;
-	/* A write stamps the file before there is anything in it: that stamp is news as long as it is empty. */
-	look->was_written = !is_empty(look) && !is_same(&st->st_ctim, &look->ctime);
-	if (!is_empty(look))
-		look->ctime = st->st_ctim;
+	look->ctime = st->st_ctim;
 }
 
 static void kernel_refresh(struct data_plane *plane, struct data *data)
