@@ -324,7 +324,7 @@ static void *write_byte(void *arg)
 /* The kernel stamps a file before it puts anything into it; now and then somebody looks just then. */
 static void file_that_is_looked_at_while_it_is_written_shows_the_write(void **state)
 {
-	enum { ROUNDS = 3000 };
+	enum { ROUNDS = 300 };
 	struct fixture *f = fixture_of(state);
 	struct write_behind write = {0};
 	struct inode *inode;
