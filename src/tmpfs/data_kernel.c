@@ -93,8 +93,9 @@ static bool is_same(const struct timespec *a, const struct timespec *b)
 
 /*
  * The times that the file had before it was this inode's are nobody's; it was empty then, and only a change makes
- * it more.  A write stamps the file before it puts anything into it, ctime first: who looks meanwhile may see any part of
- * that, and only when he sees all of it has it been seen.
+ * it more.  A write stamps the file before it puts anything into it, ctime first and mtime last: who looks meanwhile may
+ * see any part of that, and has seen the write when he sees bytes and another mtime.  What we do to the file by fchmod()
+ * changes ctime alone.
  */
 static void take_times(struct backing *backing, const struct stat *st)
 {
@@ -104,8 +105,7 @@ static void take_times(struct backing *backing, const struct stat *st)
 					    : timespec_is_later(&st->st_atim, &backing->attached);
 	backing->has_atime = backing->has_atime || look->was_read;
 	look->atime = st->st_atim;
-	look->was_written =
-		!is_empty(look) && !is_same(&st->st_ctim, &look->ctime) && !is_same(&st->st_mtim, &look->mtime);
+	look->was_written = !is_empty(look) && !is_same(&st->st_mtim, &look->mtime);
 	if (!look->was_written)
 		return;
 	look->mtime = st->st_mtim;
@@ -412,18 +412,6 @@ static int kernel_open(struct data_plane *plane, struct data *data, unsigned fla
 	return handle;
 }
 
-/* That is no change of the file's: the time stamp of it is not to be taken for one. */
-static void set_mode(struct backing *backing, int fd, bool is_tripwire)
-{
-	struct stat st;
-
-	if (fchmod(fd, is_tripwire ? TRIPWIRE_MODE : PLAIN_MODE) < 0)
-		return;
-	backing->is_tripwire = is_tripwire;
-	if (!is_empty(&backing->look) && fstat(fd, &st) == 0 && is_same(&st.st_mtim, &backing->look.mtime))
-		backing->look.ctime = st.st_ctim;
-}
-
 static void kernel_watch_setid(struct data_plane *plane, struct data *data, bool is_on)
 {
 	struct backing *backing = data->backing;
@@ -434,7 +422,8 @@ static void kernel_watch_setid(struct data_plane *plane, struct data *data, bool
 	fd = backing_get(store_of(plane), backing);
 	if (fd < 0)
 		return; /* the bits then outlive a write that is going on: nothing more can be done */
-	set_mode(backing, fd, is_on);
+	if (fchmod(fd, is_on ? TRIPWIRE_MODE : PLAIN_MODE) == 0)
+		backing->is_tripwire = is_on;
 	backing_put(store_of(plane), backing);
 }
 
