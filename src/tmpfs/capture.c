@@ -263,7 +263,6 @@ static void sort_names(struct capture *capture)
 {
 	if (capture->n_names > 1)
 		qsort(capture->names, capture->n_names, sizeof(capture->names[0]), by_name);
-	capture->is_sorted = true;
 }
 
 static void join_helper(struct capture *capture)
@@ -275,8 +274,9 @@ static void join_helper(struct capture *capture)
 
 void capture_sort_names(struct capture *capture)
 {
-	join_helper(capture);
-	if (!capture->is_sorted)
+	if (capture->has_helper)
+		join_helper(capture);
+	else
 		sort_names(capture);
 }
 

@@ -75,7 +75,6 @@ struct capture {
 	bool has_helper;
 	sem_t has_names; /* it has taken them */
 	void (*take_names)(struct capture *capture);
-	bool is_sorted; /* the names are, as capture_sort_names() does it; the helper's */
 
 	uint64_t aside; /* bytes; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
@@ -87,7 +86,7 @@ void capture_settle_all(struct tree *tree);
 /* NULL: nothing of its bytes is to be read. */
 struct captured_file *capture_find_file(struct capture *capture, uint64_t number);
 
-/* By directory and name, unless that was done.  One thread. */
+/* By directory and name, unless the helper does it: then waits for that.  One thread. */
 void capture_sort_names(struct capture *capture);
 
 /* qsort(3), for what mostly is in order already. */
