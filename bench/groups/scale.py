@@ -35,8 +35,7 @@ def run(bench):
             f"it takes {needed_kib / 1024 / 1024:.1f} GiB of memory; FILES= has it with fewer files"
         )
         return
-    steps = [step for row in operations(bench.settings) for step in steps_of(bench, *row)]
-    steps = first_entries(bench) + steps
+    steps = first_entries(bench) + [step for row in operations(bench.settings) for step in steps_of(bench, *row)]
     with bench.mounted(subjects) as places:
         for place in places:
             bench.say(f"scale: {place.subject.name}: {sum(sizes(bench))} files")
