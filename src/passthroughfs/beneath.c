@@ -59,6 +59,25 @@ int beneath_open_at(int dir_fd, const char *name, bool cross_mounts)
 		       stay_beneath | (cross_mounts ? 0 : RESOLVE_NO_XDEV));
 }
 
+int beneath_look_at(int dir_fd, const char *name, uint64_t mount_id, unsigned mask, struct handle *handle,
+		    struct statx *stx)
+{
+	uint64_t found_on;
+	int err;
+
+	if (!beneath_name_ok(name))
+		return -EINVAL;
+	err = handle_at(dir_fd, name, 0, handle, &found_on);
+	if (err)
+		return err;
+	if (found_on != mount_id)
+		return -EXDEV;
+	/* By now something may be mounted there that would have to be asked, and might be us. */
+	if (statx(dir_fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, mask, stx) < 0)
+		return -errno;
+	return stx->stx_mnt_id == mount_id ? 0 : -EXDEV;
+}
+
 int beneath_open_parent(int dir_fd)
 {
 	int fd = openat(dir_fd, "..", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

@@ -12,6 +12,8 @@
 #ifndef PASSTHROUGHFS_BENEATH_H
 #define PASSTHROUGHFS_BENEATH_H
 
+#include "mounts.h"
+
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -25,6 +27,15 @@ bool beneath_name_ok(const char *name);
  * @cross_mounts.  Triggers no automount.
  */
 int beneath_open_at(int dir_fd, const char *name, bool cross_mounts);
+
+/**
+ * The handle of @name, whatever it is, and then what statx(2) says of it, STATX_MNT_ID being in @mask: faster than to
+ * open it.  Between the two the name may go to another file: if so, what the handle is of may be there or not, and the
+ * rest is of the other one.  Follows and triggers nothing.
+ * -EXDEV if it is not on the mount @mount_id (stx_mnt_id); else as name_to_handle_at(2) and statx(2).
+ */
+int beneath_look_at(int dir_fd, const char *name, uint64_t mount_id, unsigned mask, struct handle *handle,
+		    struct statx *stx);
 
 /** Opens the directory above @dir_fd, which is not the root of what is shown, with O_PATH. */
 int beneath_open_parent(int dir_fd);

@@ -4,6 +4,7 @@
  */
 #include "inode.h"
 
+#include "beneath.h"
 #include "fd.h"
 #include "inode_table.h"
 
@@ -159,6 +160,32 @@ int inode_learn(struct inode_table *table, const struct hold *dir, const char *n
 	return err;
 }
 
+/*
+ * The handle was asked for before the rest.  While the file lives that it leads to, no other one has the file's number;
+ * once it does not, the handle leads nowhere, and the number may be another file's, which the rest is then of.  So the
+ * number never leads to something else than what the rest says, above all not to another type of file.
+ */
+static bool is_of_one_file(const struct inode_table *table, const struct handle *handle, const struct statx *stx)
+{
+	uint64_t number = numbers_pack(&table->numbers, handle);
+
+	return number && numbers_source_ino(number) == stx->stx_ino && inode_device(stx) == table->root_dev;
+}
+
+int inode_learn_name(struct inode_table *table, const struct hold *dir, const char *name, struct statx *stx,
+		     uint64_t *ino)
+{
+	struct found found = {.dir = dir, .fd = -1, .stx = stx, .mount = dir->inode->mount, .is_in_dir = true};
+	int err;
+
+	if (!table->numbers.work || found.mount != table->root_mount)
+		return -EOPNOTSUPP;
+	err = beneath_look_at(dir->fd, name, found.mount->id, INODE_STATX_MASK, &found.handle, stx);
+	if (err)
+		return err == -ENOENT ? err : -EOPNOTSUPP;
+	return is_of_one_file(table, &found.handle, stx) ? learn_found(table, &found, ino) : -EOPNOTSUPP;
+}
+
 void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n)
 {
 	struct inode *unused = NULL;
@@ -303,6 +330,7 @@ static void init_numbers(struct inode_table *table, const struct statx *stx)
 	struct handle handle = {.type = root->handle_type, .size = root->handle_size};
 
 	table->root_mount = root->mount;
+	table->root_dev = root->dev;
 	memcpy(handle.bytes, root->handle, root->handle_size);
 	if (inode_opens_by_handle(root))
 		numbers_init(&table->numbers, root->mount->fs_type, &handle, stx->stx_ino);

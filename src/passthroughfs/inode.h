@@ -106,6 +106,14 @@ void inode_closed(struct inode_table *table, uint64_t ino);
 int inode_learn(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx,
 		uint64_t *ino);
 
+/**
+ * Looks at @name in @dir, and does the same as inode_learn() if it can be told from its handle which file it is, without
+ * opening it.  @stx becomes what INODE_STATX_MASK asks for.
+ * Returns 0, -ENOENT if there is no such name, -ENOMEM, or -EOPNOTSUPP: the name has to be opened to say more.
+ */
+int inode_learn_name(struct inode_table *table, const struct hold *dir, const char *name, struct statx *stx,
+		     uint64_t *ino);
+
 /** Opens with O_PATH a file that is not known any more, by a number that it had.  Returns a descriptor, -ESTALE if the
  * number does not say, or the file is no more, or -errno.  Whether the file is one that was ever known is for
  * the generation to say. */

@@ -48,17 +48,26 @@ static bool handles_last(unsigned long fs_type)
 	return false;
 }
 
-void mount_handle(const struct mount *mount, int fd, struct handle *handle)
+int handle_at(int dir_fd, const char *name, int flags, struct handle *handle, uint64_t *mount_id)
 {
 	union kernel_handle kernel = {.head = {.handle_bytes = sizeof(handle->bytes)}};
-	int mount_id;
+	int id;
 
-	handle->size = 0;
-	if (!mount->handles_last || name_to_handle_at(fd, "", &kernel.head, &mount_id, AT_EMPTY_PATH) < 0)
-		return;
+	if (name_to_handle_at(dir_fd, name, &kernel.head, &id, flags) < 0)
+		return -errno;
 	handle->type = kernel.head.handle_type;
 	handle->size = kernel.head.handle_bytes;
 	memcpy(handle->bytes, kernel.head.f_handle, handle->size);
+	*mount_id = (uint64_t)id;
+	return 0;
+}
+
+void mount_handle(const struct mount *mount, int fd, struct handle *handle)
+{
+	uint64_t mount_id;
+
+	if (!mount->handles_last || handle_at(fd, "", AT_EMPTY_PATH, handle, &mount_id) < 0)
+		handle->size = 0;
 }
 
 /* ENOMEM may mean that there is no such file any more: ext4 says it while the number of the file is being given to a new

@@ -66,6 +66,10 @@ bool mount_keeps_names(const struct mount *mount);
 /** Whether close(2) never fails for a file there: what was written is known not to arrive before that, or after. */
 bool mount_closes_silently(const struct mount *mount);
 
+/** The handle of what @name in @dir_fd is, and of its mount what statx(2) calls stx_mnt_id; @flags are those of
+ * name_to_handle_at(2), which says what can go wrong.  Returns 0 or -errno.  Any thread. */
+int handle_at(int dir_fd, const char *name, int flags, struct handle *handle, uint64_t *mount_id);
+
 /** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
 void mount_handle(const struct mount *mount, int fd, struct handle *handle);
 

@@ -73,6 +73,11 @@ uint64_t numbers_pack(const struct numbers *numbers, const struct handle *handle
 	return memcmp(expected.bytes, handle->bytes, handle->size) == 0 ? (uint64_t)ino << 32 | generation : 0;
 }
 
+uint64_t numbers_source_ino(uint64_t number)
+{
+	return number >> 32;
+}
+
 bool numbers_unpack(const struct numbers *numbers, uint64_t number, struct handle *handle)
 {
 	if (!numbers->work || number >> 32 == 0 || number >= NUMBERS_COUNTED)

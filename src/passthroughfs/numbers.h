@@ -30,6 +30,9 @@ void numbers_init(struct numbers *numbers, unsigned long fs_type, const struct h
 /** The number of what @handle stands for, above 2^32 and below NUMBERS_COUNTED, or 0 if it has none. */
 uint64_t numbers_pack(const struct numbers *numbers, const struct handle *handle);
 
+/** The inode number, as st_ino says it, of the file that numbers_pack() gave @number to. */
+uint64_t numbers_source_ino(uint64_t number);
+
 /** Makes @handle that which @number was made of.  Returns false if it was made of none. */
 bool numbers_unpack(const struct numbers *numbers, uint64_t number, struct handle *handle);
 

@@ -50,27 +50,33 @@ struct ops_look ops_look(struct source *source, const struct hold *dir)
 	return (struct ops_look){.source = source, .dir = dir, .serial = watch_serial(source_watch(source))};
 }
 
-int ops_entry(const struct ops_look *look, const char *name, int fd, const struct statx *stx,
-	      struct llfuse_entry *entry)
+/* @ino has been counted. */
+static void fill_entry(const struct ops_look *look, const char *name, uint64_t ino, const struct statx *stx,
+		       struct llfuse_entry *entry)
 {
-	struct inode_table *inodes = source_inodes(look->source);
 	/* What is mounted there comes and goes unseen. */
 	double timeout_s = ops_timeout_s(look->source, name ? look->dir : NULL);
-	uint64_t ino;
-	int err;
 
-	err = inode_learn(inodes, look->dir, name, fd, stx, &ino);
-	if (err)
-		return err;
 	*entry = (struct llfuse_entry){
 		.ino = ino,
-		.generation = inode_generation(inodes, ino),
+		.generation = inode_generation(source_inodes(look->source), ino),
 		.entry_timeout_s = timeout_s,
 		.attr_timeout_s = look->serial == watch_serial(source_watch(look->source)) ? timeout_s : 0,
 	};
 	attr_from_statx(stx, &entry->attr);
 	entry->attr.st_ino = source_shown_ino(look->source, entry->attr.st_dev, entry->attr.st_ino);
-	return 0;
+}
+
+int ops_entry(const struct ops_look *look, const char *name, int fd, const struct statx *stx,
+	      struct llfuse_entry *entry)
+{
+	uint64_t ino;
+	int err;
+
+	err = inode_learn(source_inodes(look->source), look->dir, name, fd, stx, &ino);
+	if (!err)
+		fill_entry(look, name, ino, stx, entry);
+	return err;
 }
 
 void ops_no_entry(struct source *source, const struct hold *dir, struct llfuse_entry *entry)
@@ -84,8 +90,14 @@ int ops_child(struct source *source, const struct hold *dir, const char *name, s
 	scoped_fd fd = -1;
 	struct statx stx;
 	bool over_mount;
+	uint64_t ino;
 	int err;
 
+	err = inode_learn_name(source_inodes(source), dir, name, &stx, &ino);
+	if (!err)
+		fill_entry(&look, name, ino, &stx, entry);
+	if (err != -EOPNOTSUPP)
+		return err;
 	err = source_child(source, dir->fd, name, &fd, &stx, &over_mount);
 	if (err)
 		return err;

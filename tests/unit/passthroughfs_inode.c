@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,6 +95,15 @@ static uint64_t learn(const struct fixture *f, const char *name)
 	assert_int_equal(inode_hold(f->table, INODE_ROOT, &dir), 0);
 	assert_int_equal(inode_learn(f->table, &dir, name, fd, &stx, &ino), 0);
 	return ino;
+}
+
+/* Returns what inode_learn_name() does. */
+static int learn_name(const struct fixture *f, const char *name, struct statx *stx, uint64_t *ino)
+{
+	scoped_hold dir = HOLD_NONE;
+
+	assert_int_equal(inode_hold(f->table, INODE_ROOT, &dir), 0);
+	return inode_learn_name(f->table, &dir, name, stx, ino);
 }
 
 /* As the unlink handler does it. */
@@ -404,6 +414,104 @@ static void an_open_file_is_found_wherever_its_name_went(void **state)
 	assert_int_equal(held_stat(f, ino).st_nlink, 1);
 	inode_closed(f->table, ino);
 	assert_int_equal(learn(f, "b"), ino);
+}
+
+/* Whatever it is, and a symbolic link itself. */
+static void a_name_is_learnt_without_a_descriptor(void **state)
+{
+	static const char *const names[] = {"file", "dir", "link", "fifo"};
+	struct fixture *f = *state;
+	struct statx stx;
+	struct stat st;
+	uint64_t ino;
+
+	make_file(f, "file");
+	assert_int_equal(beneath_mkdir_at(f->dir_fd, "dir", 0755), 0);
+	assert_int_equal(beneath_symlink_at(f->dir_fd, "link", "file"), 0);
+	assert_int_equal(beneath_mknod_at(f->dir_fd, "fifo", S_IFIFO | 0644, 0), 0);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(learn_name(f, names[i], &stx, &ino), 0);
+		assert_int_equal(fstatat(f->dir_fd, names[i], &st, AT_SYMLINK_NOFOLLOW), 0);
+		assert_int_equal(stx.stx_ino, st.st_ino);
+		assert_int_equal(stx.stx_mode, st.st_mode);
+		assert_int_equal(learn(f, names[i]), ino);
+		inode_forget(f->table, ino, 2);
+		assert_int_equal(inode_table_count(f->table), 1);
+	}
+	assert_int_equal(learn_name(f, "missing", &stx, &ino), -ENOENT);
+}
+
+static void without_a_handle_a_name_has_to_be_opened(void **state)
+{
+	struct fixture *f = *state;
+	struct statx stx;
+	uint64_t ino;
+
+	make_file(f, "a");
+	assert_int_equal(learn_name(f, "a", &stx, &ino), -EOPNOTSUPP);
+}
+
+/* Here is none above, and /proc is a mount of its own on every machine. */
+static void what_is_mounted_on_a_name_has_to_be_opened(void **state)
+{
+	scoped_fd root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct inode_table *table;
+	struct hold dir = HOLD_NONE;
+	struct statx stx;
+	uint64_t ino;
+
+	(void)state;
+	assert_int_equal(inode_table_new(root, true, NULL, &table), 0);
+	assert_int_equal(inode_hold(table, INODE_ROOT, &dir), 0);
+	assert_int_equal(inode_learn_name(table, &dir, "proc", &stx, &ino), -EOPNOTSUPP);
+	assert_int_equal(inode_learn_name(table, &dir, "..", &stx, &ino), -EOPNOTSUPP);
+	hold_drop(&dir);
+	inode_table_free(table);
+}
+
+/* A name that goes from one file to another, with the number of the one before where the file system gives that again. */
+struct swapping {
+	const struct fixture *f;
+	atomic_bool is_over;
+};
+
+static void *swap_files(void *arg)
+{
+	struct swapping *swapping = arg;
+	int dir_fd = swapping->f->dir_fd;
+
+	while (!atomic_load(&swapping->is_over)) {
+		(void)beneath_mknod_at(dir_fd, "a", S_IFREG | 0644, 0);
+		(void)beneath_unlink_at(dir_fd, "a", false);
+		(void)beneath_mknod_at(dir_fd, "a", S_IFIFO | 0644, 0);
+		(void)beneath_unlink_at(dir_fd, "a", false);
+	}
+	return NULL;
+}
+
+static void a_number_is_never_of_another_type_than_was_seen(void **state)
+{
+	enum { LOOKS = 300000 };
+	struct swapping swapping = {.f = *state};
+	struct hold hold = HOLD_NONE;
+	pthread_t thread;
+	struct statx stx;
+	struct stat st;
+	uint64_t ino;
+
+	assert_int_equal(pthread_create(&thread, NULL, swap_files, &swapping), 0);
+	for (int i = 0; i < LOOKS; i++) {
+		if (learn_name(swapping.f, "a", &stx, &ino) < 0)
+			continue;
+		if (inode_hold(swapping.f->table, ino, &hold) == 0) {
+			assert_int_equal(fstat(hold.fd, &st), 0);
+			assert_int_equal(st.st_mode & S_IFMT, stx.stx_mode & S_IFMT);
+		}
+		hold_drop(&hold);
+		inode_forget(swapping.f->table, ino, 1);
+	}
+	atomic_store(&swapping.is_over, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
 /* What took the name is not taken for the file. */
@@ -719,6 +827,10 @@ int main(void)
 		BOTH(a_walk_meets_every_inode),
 		BOTH(an_inode_is_found_by_what_fanotify_tells),
 		BOTH(a_directory_that_was_moved_away_is_stale),
+		cmocka_unit_test_setup_teardown(a_name_is_learnt_without_a_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(without_a_handle_a_name_has_to_be_opened, setup_names, teardown),
+		cmocka_unit_test(what_is_mounted_on_a_name_has_to_be_opened),
+		cmocka_unit_test_setup_teardown(a_number_is_never_of_another_type_than_was_seen, setup, teardown),
 		cmocka_unit_test(without_handles_a_descriptor_keeps_the_file),
 		cmocka_unit_test_setup_teardown(counted_numbers_are_never_used_twice, setup_names, teardown),
 		cmocka_unit_test_setup_teardown(numbers_that_are_counted_have_another_generation_each_time, setup_names,
