@@ -165,6 +165,7 @@ void tree_note_name(struct tree *tree, const struct inode *dir, const struct dir
 
 void tree_usage(struct tree *tree, struct tree_limits *limits, struct tree_limits *used)
 {
+	mem_settle(&tree->mem);
 	*limits = (struct tree_limits){.size = mem_max(&tree->mem), .inodes = atomic_load(&tree->mem.inodes_max)};
 	*used = (struct tree_limits){.size = mem_taken(&tree->mem), .inodes = atomic_load(&tree->mem.inodes)};
 }

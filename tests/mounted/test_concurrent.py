@@ -213,8 +213,6 @@ def test_storm_leaks_no_inode(new_mount, many):
         else:
             os.unlink(path)
     time.sleep(LEAVING_S + 1)
-    # After a request for an inode it is looked for what has left and is still there.
-    assert not os.path.lexists(os.path.join(mount.mountpoint, "nothing"))
     # The kernel forgets in its own time, and what is being freed may show for a moment.
     wait_until(lambda: used() == before)
 
