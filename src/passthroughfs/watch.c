@@ -20,6 +20,7 @@
 enum {
 	BUFFER_SIZE = 64 * 1024,
 	MOVES_SIZE = 4096, /* room for some events that only tell of moves */
+	MAX_MOVE_SIZE = 256, /* one of them, with the largest handle */
 };
 
 static const uint64_t name_events = FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO;
@@ -159,8 +160,11 @@ static int count_moves(struct watch *watch)
 
 	pthread_mutex_lock(&watch->counting);
 	atomic_store(&watch->is_counting, true);
-	while ((n = read_events(watch->moves_fd, events, sizeof(events))) > 0)
-		atomic_fetch_add(&watch->moves, count_others(watch, events, (size_t)n));
+	do {
+		n = read_events(watch->moves_fd, events, sizeof(events));
+		if (n > 0)
+			atomic_fetch_add(&watch->moves, count_others(watch, events, (size_t)n));
+	} while (n > MOVES_SIZE - MAX_MOVE_SIZE); /* else there was room for more */
 	atomic_store(&watch->is_counting, false);
 	pthread_mutex_unlock(&watch->counting);
 	return (int)n;
