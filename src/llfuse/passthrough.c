@@ -11,10 +11,8 @@
  *
  * Sharded by inode: the kernel is told of a backing file, which takes it a while, while nobody else may decide.
  */
-#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "call.h"
@@ -127,33 +125,13 @@ static struct io_mode *add_locked(struct io_mode_shard *shard, uint64_t ino)
 	return mode;
 }
 
-/* The capabilities of this thread. */
-struct capabilities {
-	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-};
-
-/* Puts CAP_FSETID out of effect.  Returns whether it was in effect; @caps then are what was. */
-static bool give_up_fsetid(struct capabilities *caps)
-{
-	struct capabilities without;
-
-	*caps = (struct capabilities){.header.version = _LINUX_CAPABILITY_VERSION_3};
-	if (syscall(SYS_capget, &caps->header, caps->data) < 0 ||
-	    !(caps->data[CAP_TO_INDEX(CAP_FSETID)].effective & CAP_TO_MASK(CAP_FSETID)))
-		return false;
-	without = *caps;
-	without.data[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
-	return syscall(SYS_capset, &without.header, without.data) == 0;
-}
-
 /* Returns the id or -errno. */
 static int register_backing(fuse_req_t req, int backing_fd)
 {
 	/* The kernel will write with the credentials of now, also for who opens later to write: with this capability no
 	 * write through the backing file would ever drop a setuid bit. */
-	struct capabilities caps;
-	bool had_fsetid = give_up_fsetid(&caps);
+	struct thread_caps caps;
+	bool had_fsetid = ll_give_up_cap(CAP_FSETID, &caps);
 	int backing_id, err;
 
 	ll_log_demote(true);
@@ -162,7 +140,7 @@ static int register_backing(fuse_req_t req, int backing_fd)
 	err = errno ? -errno : -EIO;
 	ll_log_demote(false);
 	if (had_fsetid)
-		(void)syscall(SYS_capset, &caps.header, caps.data); /* what was in effect may be so again */
+		ll_take_back_caps(&caps);
 	return backing_id > 0 ? backing_id : err;
 }
 
@@ -309,10 +287,5 @@ static bool is_first_user_namespace(void)
  * capability: Linux fs/fuse/backing.c. */
 bool llfuse_passthrough_is_permitted(void)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
-
-	if (syscall(SYS_capget, &header, caps) < 0)
-		return false;
-	return (caps[CAP_TO_INDEX(CAP_SYS_ADMIN)].effective & CAP_TO_MASK(CAP_SYS_ADMIN)) && is_first_user_namespace();
+	return ll_has_cap(CAP_SYS_ADMIN) && is_first_user_namespace();
 }

@@ -14,12 +14,10 @@
  *
  * Source: sched(7); Linux kernel/sched/fair.c, select_idle_sibling() and sched_idle_cpu().
  */
-#include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -107,16 +105,6 @@ static int set_policy(pid_t tid, int policy)
 	return sched_setscheduler(tid, policy, &param) < 0 ? -errno : 0;
 }
 
-/* Of the calling thread. */
-static bool has_sys_nice(void)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	return syscall(SYS_capget, &header, caps) == 0 &&
-	       (caps[CAP_TO_INDEX(CAP_SYS_NICE)].effective & CAP_TO_MASK(CAP_SYS_NICE));
-}
-
 /* Whoever makes a thread yield must be able to end that: without a privilege it is for good (sched(7)), and to have the
  * capability may mean nothing in a user namespace.  Returns 0 or -errno; the calling thread may then yield until it ends. */
 static int try_to_yield(void)
@@ -125,7 +113,7 @@ static int try_to_yield(void)
 
 	if (sched_getscheduler(0) != SCHED_OTHER)
 		return -EINVAL; /* somebody wanted it otherwise */
-	if (!has_sys_nice())
+	if (!ll_has_cap(CAP_SYS_NICE))
 		return -EPERM;
 	err = set_policy(0, SCHED_IDLE);
 	return err ? err : set_policy(0, SCHED_OTHER);
@@ -158,7 +146,7 @@ static long look_why(pid_t tid)
 /* The program may have given up rights, and somebody else may have given the thread a policy. */
 static bool may_begin(const struct yielding *yielding)
 {
-	return yielding->tid && has_sys_nice() && sched_getscheduler(yielding->tid) == SCHED_OTHER;
+	return yielding->tid && ll_has_cap(CAP_SYS_NICE) && sched_getscheduler(yielding->tid) == SCHED_OTHER;
 }
 
 /* Returns whether the thread yields now. */
