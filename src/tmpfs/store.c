@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <linux/limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,239 +22,6 @@
 #define LOG_PAGES_MAX 16384
 /* What it keeps of the disk between commits. */
 #define LOG_BYTES_KEPT "67108864"
-
-/* ------------------------------------------------------------------------ */
-/* What went wrong                                                           */
-
-static _Thread_local char reason[STORE_REASON_SIZE];
-
-const char *store_reason(void)
-{
-	return reason;
-}
-
-/* One line, whatever a name of a table has in it. */
-static void set_reason(const char *text)
-{
-	size_t i;
-
-	(void)snprintf(reason, sizeof(reason), "%s", text); /* cut to what there is room for */
-	for (i = 0; reason[i]; i++)
-		if ((unsigned char)reason[i] < ' ')
-			reason[i] = ' ';
-}
-
-void store_take_reason(const char *text)
-{
-	if (text[0])
-		set_reason(text);
-}
-
-static bool is_disk_full(const struct store_db *db)
-{
-	int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
-
-	return number == ENOSPC || number == EDQUOT;
-}
-
-static int errno_of_open(const struct store_db *db)
-{
-	int number = db->handle ? sqlite3_system_errno(db->handle) : 0;
-
-	return number > 0 ? -number : -EIO;
-}
-
-static int errno_of(const struct store_db *db, int result)
-{
-	if (result == SQLITE_IOERR_NOMEM)
-		return -ENOMEM;
-	switch (result & 0xff) {
-	case SQLITE_FULL:
-		return -ENOSPC;
-	case SQLITE_BUSY:
-	case SQLITE_LOCKED:
-		return -EBUSY;
-	case SQLITE_READONLY:
-		return -EROFS;
-	case SQLITE_NOMEM:
-		return -ENOMEM;
-	case SQLITE_NOTADB:
-		return -EMEDIUMTYPE;
-	case SQLITE_CANTOPEN:
-		return errno_of_open(db);
-	case SQLITE_IOERR:
-		return is_disk_full(db) ? -ENOSPC : -EIO;
-	default:
-		return -EIO;
-	}
-}
-
-int store_failure(const struct store_db *db, int result)
-{
-	/* The last error of the connection may be another one. */
-	bool is_told = db->handle && sqlite3_errcode(db->handle) == (result & 0xff);
-
-	if (is_told)
-		result = sqlite3_extended_errcode(db->handle);
-	if (result == SQLITE_READONLY_ROLLBACK || result == SQLITE_READONLY_RECOVERY)
-		set_reason("a change was cut off, which who may write it (sqlite3) has to undo first");
-	else
-		set_reason(is_told ? sqlite3_errmsg(db->handle) : sqlite3_errstr(result));
-	return errno_of(db, result);
-}
-
-static void format_reason(const char *format, va_list args)
-{
-	char text[sizeof(reason)];
-
-	(void)vsnprintf(text, sizeof(text), format, args); /* cut to what there is room for */
-	set_reason(text);
-}
-
-int store_refuse(int err, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	format_reason(format, args);
-	va_end(args);
-	return err;
-}
-
-int store_say(struct store_error *error, int err, const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	format_reason(format, args);
-	va_end(args);
-	if (error)
-		(void)snprintf(error->text, sizeof(error->text), "%s", reason);
-	return err;
-}
-
-int store_explain(struct store_error *error, int err)
-{
-	switch (err) {
-	case -EBUSY:
-		return store_say(error, err, "another program holds its lock");
-	case -EMEDIUMTYPE:
-		return store_say(error, err, "it is no SQLite database");
-	case -ENOMEM:
-		return store_say(error, err, "there is not enough memory");
-	case -ENOSPC:
-		return store_say(error, err, "its disk is full");
-	case -EROFS:
-		return store_say(error, err, "it cannot be written: %s", reason);
-	case -EIO:
-		return store_say(error, err, "it is damaged, or cannot be read: %s", reason);
-	default:
-		return store_say(error, err, "%s: %s", reason, strerror(-err));
-	}
-}
-
-/* ------------------------------------------------------------------------ */
-/* Statements                                                                */
-
-static const char *const texts[STORE_STATEMENTS] = {
-	[STORE_BEGIN] = "BEGIN IMMEDIATE",
-	[STORE_BEGIN_READ] = "BEGIN",
-	[STORE_COMMIT] = "COMMIT",
-	[STORE_ROLLBACK] = "ROLLBACK",
-	[STORE_PUT_COUNTERS] = "INSERT INTO state (id, next_number, generation, is_clean) VALUES (1, ?1, ?2, ?3) "
-			       "ON CONFLICT (id) DO UPDATE SET next_number = ?1, generation = ?2, is_clean = ?3",
-	/* Those that take rows say WHERE, or SQLite would take ON for a part of a join.  What fails is rolled back as a whole: there
-	 * is nothing to keep for undoing a part of it (FAIL). */
-	[STORE_PUT_NODES] =
-		"INSERT OR FAIL INTO inodes (id, uid, gid, mode, mtime_ns, atime_ns, ctime_ns, target, size, rdev, "
-		"btime_ns, allocated) SELECT c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12 FROM temp.incoming "
-		"WHERE true "
-		"ON CONFLICT (id) DO UPDATE SET uid = excluded.uid, gid = excluded.gid, mode = excluded.mode, "
-		"mtime_ns = excluded.mtime_ns, atime_ns = excluded.atime_ns, ctime_ns = excluded.ctime_ns, "
-		"target = excluded.target, size = excluded.size, rdev = excluded.rdev, btime_ns = excluded.btime_ns, "
-		"allocated = excluded.allocated",
-	[STORE_REMOVE_NODE] = "DELETE FROM inodes WHERE id = ?1",
-	[STORE_PUT_NAMES] = "INSERT OR FAIL INTO contents (parent_inode, name, inode) "
-			    "SELECT c1, c2, c3 FROM temp.incoming WHERE true "
-			    "ON CONFLICT (parent_inode, name) DO UPDATE SET inode = excluded.inode",
-	[STORE_REMOVE_NAME] = "DELETE FROM contents WHERE parent_inode = ?1 AND name = ?2",
-	[STORE_PUT_XATTR] = "INSERT INTO xattrs (inode, name, value) VALUES (?1, ?2, ?3)",
-	[STORE_CLEAR_XATTRS] = "DELETE FROM xattrs WHERE inode = ?1",
-	[STORE_PUT_CHUNKS] = "INSERT OR FAIL INTO chunks (inode, offset, data) "
-			     "SELECT c1, c2, c3 FROM temp.incoming WHERE true "
-			     "ON CONFLICT (inode, offset) DO UPDATE SET data = excluded.data",
-	[STORE_REMOVE_CHUNKS] = "DELETE FROM chunks WHERE inode = ?1 AND offset >= ?2 AND offset < ?3",
-	[STORE_REMOVE_ALL_NAMES] = "DELETE FROM contents WHERE name <> x'2e2e'",
-	[STORE_REMOVE_NAMELESS] = "DELETE FROM inodes WHERE id NOT IN (SELECT inode FROM contents)",
-	[STORE_REMOVE_LOST_CHUNKS] = "DELETE FROM chunks WHERE inode NOT IN (SELECT id FROM inodes)",
-	[STORE_REMOVE_LOST_XATTRS] = "DELETE FROM xattrs WHERE inode NOT IN (SELECT id FROM inodes)",
-	[STORE_FORGET_DATA] = "UPDATE inodes SET data = NULL WHERE id = ?1",
-	[STORE_READ_DATA] = "SELECT size, typeof(data) FROM inodes WHERE id = ?1",
-	[STORE_READ_CHUNKS] = "SELECT offset, data FROM chunks WHERE inode = ?1 ORDER BY offset",
-	[STORE_READ_CHUNK] = "SELECT offset, data FROM chunks WHERE inode = ?1 AND offset > ?2 ORDER BY offset LIMIT 1",
-};
-
-int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt **statement)
-{
-	int result;
-
-	if (!db->statements[which]) {
-		result = sqlite3_prepare_v3(db->handle, texts[which], -1, SQLITE_PREPARE_PERSISTENT,
-					    &db->statements[which], NULL);
-		if (result != SQLITE_OK)
-			return store_failure(db, result);
-	}
-	*statement = db->statements[which];
-	return 0;
-}
-
-int store_run(struct store_db *db, sqlite3_stmt *statement)
-{
-	int result, err = 0;
-
-	do
-		result = sqlite3_step(statement);
-	while (result == SQLITE_ROW);
-	if (result != SQLITE_DONE)
-		err = store_failure(db, result);
-	(void)sqlite3_reset(statement); /* says again what step() said */
-	return err;
-}
-
-int store_do(struct store_db *db, enum store_statement which)
-{
-	sqlite3_stmt *statement;
-	int err;
-
-	err = store_prepare(db, which, &statement);
-	return err ? err : store_run(db, statement);
-}
-
-int store_execute(struct store_db *db, const char *sql)
-{
-	int result = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
-
-	return result == SQLITE_OK ? 0 : store_failure(db, result);
-}
-
-int store_query(struct store_db *db, const char *sql, int64_t *value)
-{
-	sqlite3_stmt *statement;
-	int result, err = 0;
-
-	result = sqlite3_prepare_v2(db->handle, sql, -1, &statement, NULL);
-	if (result != SQLITE_OK)
-		return store_failure(db, result);
-	result = sqlite3_step(statement);
-	if (result == SQLITE_ROW)
-		*value = sqlite3_column_int64(statement, 0);
-	else if (result == SQLITE_DONE)
-		*value = 0;
-	else
-		err = store_failure(db, result);
-	(void)sqlite3_finalize(statement); /* says again what step() said */
-	return err;
-}
 
 /* ------------------------------------------------------------------------ */
 /* Connections                                                               */
@@ -704,14 +470,14 @@ int store_commit(struct store *store, const struct store_counters *counters)
 
 void store_rollback(struct store *store)
 {
-	char because[sizeof(reason)];
+	char because[STORE_REASON_SIZE];
 
 	/* Some failures have done it already. */
 	if (sqlite3_get_autocommit(store->writer.handle))
 		return;
-	memcpy(because, reason, sizeof(because));
+	(void)snprintf(because, sizeof(because), "%s", store_reason()); /* as long */
 	(void)store_do(&store->writer, STORE_ROLLBACK); /* what fails here, the next opening rolls back */
-	memcpy(reason, because, sizeof(reason));
+	store_take_reason(because);
 }
 
 bool store_is_file(const struct store *store, const struct stat *st)

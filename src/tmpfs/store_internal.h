@@ -98,7 +98,7 @@ struct store {
 };
 
 /* ------------------------------------------------------------------------ */
-/* Connections and statements: store.c                                       */
+/* What went wrong: store_reason.c                                           */
 
 /* Turns what SQLite says into -errno, and store_reason() into its message. */
 int store_failure(const struct store_db *db, int result);
@@ -111,6 +111,9 @@ int store_say(struct store_error *error, int err, const char *format, ...) __att
 
 /* The line for a failure with store_reason(). */
 int store_explain(struct store_error *error, int err);
+
+/* ------------------------------------------------------------------------ */
+/* Statements: store_statements.c, and for those that take rows store_rows.c */
 
 /* Returns 0 and the statement, all its parameters to be bound. */
 int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt **statement);
@@ -132,6 +135,9 @@ int store_execute(struct store_db *db, const char *sql);
 
 /* The integer that @sql gives; 0 if it gives none. */
 int store_query(struct store_db *db, const char *sql, int64_t *value);
+
+/* ------------------------------------------------------------------------ */
+/* Connections: store.c                                                      */
 
 /* The connection for reading, open.  The caller holds read_lock. */
 int store_open_reader(struct store *store);
