@@ -56,6 +56,8 @@ static int find_mount(struct inode_table *table, struct found *found)
 	}
 	pthread_mutex_lock(&table->lock);
 	err = mounts_ref(&table->mounts, found->fd, found->stx, &found->mount);
+	if (!err && table->root_mount && found->mount != table->root_mount)
+		table->ignores_unknown = true;
 	pthread_mutex_unlock(&table->lock);
 	found->has_ref = !err;
 	return err;
@@ -337,13 +339,14 @@ static void init_numbers(struct inode_table *table, const struct statx *stx)
 }
 
 /* It is held for less time than it takes to go to sleep and be woken. */
-static void init_lock(struct inode_table *table)
+static void init_locks(struct inode_table *table)
 {
 	pthread_mutexattr_t kind;
 
 	(void)pthread_mutexattr_init(&kind); /* none of these can fail */
 	(void)pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP);
 	(void)pthread_mutex_init(&table->lock, &kind);
+	(void)pthread_mutex_init(&table->ignoring, NULL);
 	(void)pthread_mutexattr_destroy(&kind);
 }
 
@@ -359,7 +362,7 @@ int inode_table_new(int root_fd, bool use_handles, struct watch *watch, struct i
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -ENOMEM;
-	init_lock(made);
+	init_locks(made);
 	TAILQ_INIT(&made->idle.list);
 	TAILQ_INIT(&made->spare.list);
 	inode_table_limit(made, preset_limit());
@@ -395,6 +398,7 @@ void inode_table_free(struct inode_table *table)
 		}
 	}
 	inode_hash_done(table);
+	(void)pthread_mutex_destroy(&table->ignoring);
 	(void)pthread_mutex_destroy(&table->lock);
 	free(table);
 }

@@ -98,6 +98,18 @@ int inode_opened(struct inode_table *table, uint64_t ino, bool *close_may_fail);
 void inode_closed(struct inode_table *table, uint64_t ino);
 
 /**
+ * Until the file @ino is closed by all, the watch does not tell of writes to it any more: there is an event for each that
+ * the kernel makes by itself, which costs it a third of the time of a small one.  Nothing if the file is not open, or where
+ * it is not certain that it is no other inode too.
+ */
+void inode_ignore_writes(struct inode_table *table, uint64_t ino);
+
+/** Whether writes to it may go unnoticed.  If not, and it is looked at afterwards and not before, then what is written later
+ * is told of, or watch_serial() is another by now. */
+bool inode_ignores_writes(struct inode_table *table, uint64_t ino);
+bool hold_ignores_writes(const struct hold *hold);
+
+/**
  * The number of the file that @fd (O_PATH is enough) stands for and @stx
  * describes, with one more lookup.  @fd stays the caller's.
  * It was found as @name in @dir; without a @name nothing else than its descriptor leads to it.

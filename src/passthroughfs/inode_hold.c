@@ -151,6 +151,11 @@ static int open_held(struct hold *hold, unsigned depth)
 	return 0;
 }
 
+int inode_open_held(struct hold *hold)
+{
+	return open_held(hold, 0);
+}
+
 int hold_watch_error(const struct hold *hold)
 {
 	return hold->inode->mount->watch_err;
@@ -271,6 +276,7 @@ void inode_closed(struct inode_table *table, uint64_t ino)
 	hold.inode->opens--;
 	hold.inode->holds--; /* the one that was kept */
 	pthread_mutex_unlock(&table->lock);
+	inode_notice_writes(table, &hold);
 	hold_drop(&hold);
 }
 

@@ -73,6 +73,8 @@ struct inode *inode_take_unused_locked(struct inode_table *table, struct inode *
 		struct inode *parent = inode->parent;
 
 		inode_leave_idle_locked(table, inode);
+		if (inode->ignores_writes)
+			table->ignores_unknown = true;
 		inode_hash_remove_locked(table, inode);
 		mounts_unref(&table->mounts, inode->mount);
 		inode->next_by_ino = unused;

@@ -42,6 +42,8 @@ struct inode {
 	char *name;
 	TAILQ_ENTRY(inode) idle;
 
+	/* inode_ignore_writes(); changes under table->lock */
+	atomic_bool ignores_writes;
 	/* watch_moves() before it was found to be below the root, and 1; 0: it was not */
 	atomic_uint checked;
 
@@ -69,6 +71,10 @@ struct inode_table {
 	uint64_t last_counted;
 	struct idle_inodes idle;
 	struct idle_inodes spare; /* those that has_spare_fd is set for */
+	pthread_mutex_t ignoring; /* who begins or ends to ignore writes; locked before lock */
+	/* Change under lock, and may be read without. */
+	atomic_size_t n_ignoring; /* inodes with ignores_writes */
+	atomic_bool ignores_unknown; /* one may be another inode too, on another mount or after it was forgotten */
 	/* set once there is an inode without a handle; stays so */
 	atomic_bool needs_names;
 	/* fixed */
@@ -110,6 +116,16 @@ void inode_hash_add_locked(struct inode_table *table, struct inode *inode);
 void inode_hash_replace_locked(struct inode_table *table, struct inode *inode);
 
 void inode_hash_remove_locked(struct inode_table *table, struct inode *inode);
+
+/* inode_hold.c */
+
+/** Gets the held inode a descriptor.  Returns 0, -ESTALE or -errno. */
+int inode_open_held(struct hold *hold);
+
+/* inode_writes.c */
+
+/** Ends inode_ignore_writes(), if that was begun and the held file is not open any more. */
+void inode_notice_writes(struct inode_table *table, struct hold *hold);
 
 /* inode_life.c: what an inode is, from its making to its end. */
 

@@ -34,11 +34,22 @@ double ops_timeout_s(const struct source *source, const struct hold *hold)
 	}
 }
 
+/* Attributes of what is written to unnoticed are looked at again soon. */
+static double soon_if(bool is_unnoticed, double timeout_s)
+{
+	return is_unnoticed && timeout_s > OPS_UNSURE_S ? OPS_UNSURE_S : timeout_s;
+}
+
+double ops_attr_timeout_s(const struct source *source, const struct hold *hold)
+{
+	return soon_if(hold_ignores_writes(hold), ops_timeout_s(source, hold));
+}
+
 int ops_attr(struct source *source, const struct hold *hold, struct llfuse_entry *entry)
 {
 	int err;
 
-	entry->attr_timeout_s = ops_timeout_s(source, hold);
+	entry->attr_timeout_s = ops_attr_timeout_s(source, hold);
 	err = attr_get(hold->fd, &entry->attr);
 	if (!err)
 		entry->attr.st_ino = source_shown_ino(source, entry->attr.st_dev, entry->attr.st_ino);
@@ -56,12 +67,14 @@ static void fill_entry(const struct ops_look *look, const char *name, uint64_t i
 {
 	/* What is mounted there comes and goes unseen. */
 	double timeout_s = ops_timeout_s(look->source, name ? look->dir : NULL);
+	/* Before it is asked what has changed in the meantime. */
+	double attr_timeout_s = soon_if(inode_ignores_writes(source_inodes(look->source), ino), timeout_s);
 
 	*entry = (struct llfuse_entry){
 		.ino = ino,
 		.generation = inode_generation(source_inodes(look->source), ino),
 		.entry_timeout_s = timeout_s,
-		.attr_timeout_s = look->serial == watch_serial(source_watch(look->source)) ? timeout_s : 0,
+		.attr_timeout_s = look->serial == watch_serial(source_watch(look->source)) ? attr_timeout_s : 0,
 	};
 	attr_from_statx(stx, &entry->attr);
 	entry->attr.st_ino = source_shown_ino(look->source, entry->attr.st_dev, entry->attr.st_ino);

@@ -45,6 +45,9 @@ bool ops_kernel_moves_bytes(void);
  * or, for a name, the directory. */
 double ops_timeout_s(const struct source *source, const struct hold *hold);
 
+/** And attributes of @hold; asked before they are looked at. */
+double ops_attr_timeout_s(const struct source *source, const struct hold *hold);
+
 /** Fills @entry with what @hold stands for, without a lookup. */
 int ops_attr(struct source *source, const struct hold *hold, struct llfuse_entry *entry);
 

@@ -134,10 +134,10 @@ int op_statx(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file,
 	err = inode_hold(source_inodes(source), ino, &hold);
 	if (err)
 		return err;
+	*attr_timeout_s = ops_attr_timeout_s(source, &hold);
 	if (statx(hold.fd, "", AT_EMPTY_PATH | (int)(flags & AT_STATX_SYNC_TYPE), mask, stx) < 0)
 		return -errno;
 	stx->stx_ino = source_shown_ino(source, makedev(stx->stx_dev_major, stx->stx_dev_minor), stx->stx_ino);
-	*attr_timeout_s = ops_timeout_s(source, &hold);
 	return 0;
 }
 

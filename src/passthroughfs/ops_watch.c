@@ -129,10 +129,17 @@ static void drop_early(struct watcher *watcher)
 	free(early.numbers);
 }
 
-/* To the bytes of a file that the kernel reads by itself there is nothing to drop, and it would wait for those who do. */
-static off_t first_byte(const struct watcher *watcher, const struct watch_change *change, uint64_t ino)
+/*
+ * To the bytes of a file that the kernel reads by itself there is nothing to drop, and it would wait for those who do.
+ * Most likely it writes by itself too, and makes each write an event, which costs more than it tells.
+ */
+static void drop_written(struct watcher *watcher, uint64_t ino)
 {
-	return change->is_data && !llfuse_file_passthrough(watcher->session, ino) ? 0 : -1;
+	bool is_passthrough = llfuse_file_passthrough(watcher->session, ino);
+
+	if (is_passthrough)
+		inode_ignore_writes(source_inodes(watcher->source), ino);
+	drop_inode(watcher, ino, is_passthrough ? -1 : 0);
 }
 
 static void drop_file(struct watcher *watcher, const struct watch_change *change)
@@ -140,8 +147,12 @@ static void drop_file(struct watcher *watcher, const struct watch_change *change
 	uint64_t numbers[MAX_SAME];
 	size_t n = inode_find_handle(source_inodes(watcher->source), change->fsid, &change->file, numbers, MAX_SAME);
 
-	for (size_t i = 0; i < n; i++)
-		drop_inode(watcher, numbers[i], first_byte(watcher, change, numbers[i]));
+	for (size_t i = 0; i < n; i++) {
+		if (change->is_data)
+			drop_written(watcher, numbers[i]);
+		else
+			drop_inode(watcher, numbers[i], -1);
+	}
 }
 
 static void drop_dirs(struct watcher *watcher)

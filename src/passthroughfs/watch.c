@@ -101,6 +101,27 @@ int watch_file_system(struct watch *watch, int fd)
 	return err ? err : mark(watch->fd, name_events | file_events, fd);
 }
 
+static int mark_ignored(const struct watch *watch, unsigned action, int fd)
+{
+	/* Evictable: it does not keep the inode in the kernel's memory. */
+	unsigned flags = action | FAN_MARK_IGNORE_SURV | (action == FAN_MARK_ADD ? FAN_MARK_EVICTABLE : 0);
+
+	return fanotify_mark(watch->fd, flags, FAN_MODIFY, AT_FDCWD, fd_name(fd).path) < 0 ? -errno : 0;
+}
+
+int watch_ignore_writes(struct watch *watch, int fd)
+{
+	return watch ? mark_ignored(watch, FAN_MARK_ADD, fd) : -EOPNOTSUPP;
+}
+
+int watch_notice_writes(struct watch *watch, int fd)
+{
+	int err = mark_ignored(watch, FAN_MARK_REMOVE, fd);
+
+	atomic_fetch_add(&watch->serial, 1);
+	return err == -ENOENT ? 0 : err; /* it was forgotten, and is not ignored any more */
+}
+
 int watch_fd(const struct watch *watch)
 {
 	return watch->fd;

@@ -30,11 +30,18 @@ void watch_begin(struct watch *watch);
 /** From here on changes on the file system of @fd (O_PATH is enough) are told of.  Returns 0 or -errno.  Any thread. */
 int watch_file_system(struct watch *watch, int fd);
 
+/** From here on writes to the file @fd (O_PATH is enough) are not told of, until watch_notice_writes() or until the kernel
+ * has forgotten the file.  Returns 0 or -errno: -EINVAL before Linux 6.0.  Any thread. */
+int watch_ignore_writes(struct watch *watch, int fd);
+
+/** From here on they are again, and watch_serial() is another.  Returns 0 or -errno.  Any thread. */
+int watch_notice_writes(struct watch *watch, int fd);
+
 /** To be polled for reading: there are changes. */
 int watch_fd(const struct watch *watch);
 
 /**
- * Grows with each watch_read() that read something, before anybody can see what.  Who notes it, looks at a file, and
+ * Grows with each watch_read() that read something, before anybody can see what, and with watch_notice_writes().  Who notes it, looks at a file, and
  * finds it as it was afterwards has seen what no change read by then is about.  Any thread; NULL: always the same.
  */
 unsigned watch_serial(const struct watch *watch);

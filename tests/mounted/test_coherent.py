@@ -128,6 +128,49 @@ def test_a_change_shows_by_an_open_file(both):
         soon(lambda: os.fstat(file.fileno()).st_size == 100)
 
 
+def test_what_others_write_shows_while_the_file_is_written_here(both):
+    here, there = (f"{directory}/it" for directory in both)
+    put(there, b"old")
+    soon(lambda: os.path.exists(here))
+    for size in (1000, 2000):
+        with open(here, "r+b", buffering=0) as file:
+            for _ in range(1000):
+                os.pwrite(file.fileno(), b"here", 0)
+                assert os.fstat(file.fileno()).st_size >= 4
+            os.truncate(there, size)
+            soon(lambda: os.stat(here).st_size == os.fstat(file.fileno()).st_size == size)
+        assert os.stat(here).st_size == size
+        os.truncate(there, size + 1)
+        soon(lambda: os.stat(here).st_size == size + 1)
+
+
+def ignored_files(mount):
+    """How many files are being written to unnoticed: fanotify(7), proc_pid_fdinfo(5)."""
+    count = 0
+    for number in os.listdir(f"/proc/{mount.pid}/fdinfo"):
+        try:
+            with open(f"/proc/{mount.pid}/fdinfo/{number}", encoding="ascii") as file:
+                count += sum(re.search(r"^fanotify ino:.* ignored_mask:2 ", line) is not None for line in file)
+        except FileNotFoundError:
+            pass
+    return count
+
+
+def test_writes_of_the_kernel_are_no_events_while_the_file_is_open(new_mount, many):
+    mount = new_mount("passthroughfs", *many.options, "-o", "data=kernel").wait_mounted()
+    here = f"{mount.mountpoint}/it"
+    with open(here, "wb", buffering=0) as file, open(here, "rb"):
+        soon(lambda: file.write(b"x") and ignored_files(mount) == 1)
+        os.unlink(here)
+        assert ignored_files(mount) == 1
+    soon(lambda: ignored_files(mount) == 0)
+    with open(here, "wb", buffering=0) as file:
+        soon(lambda: file.write(b"x") and ignored_files(mount) == 1)
+    soon(lambda: ignored_files(mount) == 0)
+    os.truncate(f"{mount.source}/it", 100_000)
+    soon(lambda: os.stat(here).st_size == 100_000)
+
+
 def test_what_is_known_is_answered_without_a_request(new_mount, uring_switch, place):
     """Names, missing names, attributes and listings, as soon as the last change was told."""
     transport = transport_named("io_uring-many", uring_switch)

@@ -5,6 +5,7 @@
 #include "inode.h"
 #include "numbers.h"
 #include "source.h"
+#include "watch.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -689,6 +690,107 @@ static void an_inode_is_found_by_what_fanotify_tells(void **state)
 	assert_int_equal(inode_find_handle(f->table, fsid, &handle, numbers, 2), 0);
 }
 
+/* A table with a watch, and a file in it that is open. */
+struct watched {
+	struct watch *watch;
+	struct inode_table *table;
+	uint64_t ino;
+	int fd;
+};
+
+static void watched_open(const struct fixture *f, struct watched *watched)
+{
+	scoped_hold dir = HOLD_NONE;
+	struct statx stx;
+
+	if (watch_new(&watched->watch) < 0)
+		skip(); /* not root */
+	make_file(f, "a");
+	assert_int_equal(inode_table_new(f->dir_fd, true, watched->watch, &watched->table), 0);
+	assert_int_equal(inode_hold(watched->table, INODE_ROOT, &dir), 0);
+	assert_int_equal(inode_learn_name(watched->table, &dir, "a", &stx, &watched->ino), 0);
+	watched->fd = inode_open(watched->table, watched->ino, O_WRONLY);
+	assert_true(watched->fd >= 0);
+	assert_int_equal(inode_opened(watched->table, watched->ino, NULL), 0);
+}
+
+static void watched_close(const struct watched *watched)
+{
+	(void)close(watched->fd);
+	inode_table_free(watched->table);
+	watch_free(watched->watch);
+}
+
+static bool is_written(const struct watched *watched, const struct watch_change *change)
+{
+	uint64_t number;
+
+	return change->is_data && inode_find_handle(watched->table, change->fsid, &change->file, &number, 1) == 1 &&
+	       number == watched->ino;
+}
+
+/* Writes, and says whether that is told of; others may be at work in the same file system. */
+static bool write_is_told(const struct watched *watched)
+{
+	struct watch_change change;
+	bool is_told = false;
+
+	assert_int_equal(write(watched->fd, "x", 1), 1);
+	while (watch_read(watched->watch) > 0) {
+		while (watch_next(watched->watch, &change)) {
+			assert_false(change.is_lost);
+			is_told = is_told || is_written(watched, &change);
+		}
+	}
+	return is_told;
+}
+
+static void writes_are_ignored_while_the_file_is_open(void **state)
+{
+	struct watched watched;
+	unsigned serial;
+
+	watched_open(*state, &watched);
+	assert_true(write_is_told(&watched));
+	assert_false(inode_ignores_writes(watched.table, watched.ino));
+	inode_ignore_writes(watched.table, watched.ino);
+	assert_true(inode_ignores_writes(watched.table, watched.ino));
+	assert_false(write_is_told(&watched));
+	assert_int_equal(inode_opened(watched.table, watched.ino, NULL), 0);
+	inode_closed(watched.table, watched.ino);
+	assert_true(inode_ignores_writes(watched.table, watched.ino)); /* it is open still */
+	assert_false(write_is_told(&watched));
+	serial = watch_serial(watched.watch);
+	inode_closed(watched.table, watched.ino);
+	assert_false(inode_ignores_writes(watched.table, watched.ino));
+	assert_int_not_equal(watch_serial(watched.watch), serial);
+	assert_true(write_is_told(&watched));
+	inode_ignore_writes(watched.table, watched.ino); /* not open: nothing */
+	assert_false(inode_ignores_writes(watched.table, watched.ino));
+	watched_close(&watched);
+}
+
+static void writes_to_what_may_be_two_inodes_are_not_ignored(void **state)
+{
+	scoped_fd elsewhere = open("/proc/version", O_PATH | O_CLOEXEC);
+	struct watched watched;
+	struct statx stx;
+	uint64_t other;
+
+	watched_open(*state, &watched);
+	inode_ignore_writes(watched.table, watched.ino);
+	assert_int_equal(statx(elsewhere, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx), 0);
+	assert_int_equal(inode_learn(watched.table, NULL, NULL, elsewhere, &stx, &other), 0);
+	assert_true(inode_ignores_writes(watched.table, other));
+	inode_closed(watched.table, watched.ino);
+	assert_false(inode_ignores_writes(watched.table, other));
+	assert_int_equal(inode_opened(watched.table, watched.ino, NULL), 0);
+	inode_ignore_writes(watched.table, watched.ino);
+	assert_false(inode_ignores_writes(watched.table, watched.ino));
+	inode_closed(watched.table, watched.ino);
+	watched_close(&watched);
+}
+
 static void a_walk_meets_every_inode(void **state)
 {
 	enum { FILES = 3000 };
@@ -831,6 +933,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_a_handle_a_name_has_to_be_opened, setup_names, teardown),
 		cmocka_unit_test(what_is_mounted_on_a_name_has_to_be_opened),
 		cmocka_unit_test_setup_teardown(a_number_is_never_of_another_type_than_was_seen, setup, teardown),
+		cmocka_unit_test_setup_teardown(writes_are_ignored_while_the_file_is_open, setup, teardown),
+		cmocka_unit_test_setup_teardown(writes_to_what_may_be_two_inodes_are_not_ignored, setup, teardown),
 		cmocka_unit_test(without_handles_a_descriptor_keeps_the_file),
 		cmocka_unit_test_setup_teardown(counted_numbers_are_never_used_twice, setup_names, teardown),
 		cmocka_unit_test_setup_teardown(numbers_that_are_counted_have_another_generation_each_time, setup_names,
