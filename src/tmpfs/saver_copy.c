@@ -36,6 +36,32 @@ static int check_beside(const char *path, const char *suffix, struct store_error
 	return -EBUSY;
 }
 
+/* The database that @path would be a part of, as SQLite takes it, must not be there: it would find the copy for its own, and
+ * lose what it has written itself. */
+static int check_part(const char *path, const char *suffix, struct store_error *error)
+{
+	size_t len = strlen(path), suffix_len = strlen(suffix);
+	char whole[PATH_MAX];
+	struct stat st;
+
+	if (len <= suffix_len || strcmp(path + len - suffix_len, suffix) != 0)
+		return 0;
+	snprintf(whole, sizeof(whole), "%.*s", (int)(len - suffix_len), path); /* shorter than the path */
+	if (lstat(whole, &st) < 0)
+		return 0;
+	snprintf(error->text, sizeof(error->text), "belongs to what is there without %s", suffix);
+	return -EBUSY;
+}
+
+static int check_parts(const char *path, struct store_error *error)
+{
+	int err = check_part(path, "-wal", error);
+
+	if (!err)
+		err = check_part(path, "-shm", error);
+	return err ? err : check_part(path, "-journal", error);
+}
+
 /* A database that some mount keeps is not to be pulled away from it.  Our own is not opened to see that: closing it would
  * take SQLite's locks away. */
 static int check_in_use(const struct saver *saver, const char *path, const struct stat *st, struct store_error *error)
@@ -55,9 +81,11 @@ static int check_in_use(const struct saver *saver, const char *path, const struc
 
 static int check_target(const struct saver *saver, const char *path, struct store_error *error)
 {
+	int err = check_parts(path, error); /* first: what is part of a database is not to be opened */
 	struct stat st;
-	int err = 0;
 
+	if (err)
+		return err;
 	if (lstat(path, &st) == 0)
 		err = S_ISREG(st.st_mode) ? check_in_use(saver, path, &st, error)
 					  : refuse(error, -EEXIST, "is no regular file");
@@ -65,9 +93,7 @@ static int check_target(const struct saver *saver, const char *path, struct stor
 		err = -errno;
 	if (!err)
 		err = check_beside(path, "-wal", error);
-	if (!err)
-		err = check_beside(path, "-journal", error);
-	return err;
+	return err ? err : check_beside(path, "-journal", error);
 }
 
 /* A name that nobody has: store_open() makes the file, or says that there is one. */

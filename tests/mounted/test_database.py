@@ -659,6 +659,18 @@ def test_a_copy_over_the_database_of_its_own_mount_is_refused_and_does_no_harm(d
     assert sorted(os.listdir(mount.mountpoint)) == ["one", "two"]
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-shm", "-journal"])
+def test_a_copy_over_a_part_of_a_database_is_refused_and_does_no_harm(database_once, suffix):
+    mount = database_once.mount("-o", "commit=0")
+    write_sync(f"{mount.mountpoint}/one", b"1")
+    assert f"without {suffix}" in ctl("save", mount.mountpoint, database_once.path + suffix, status=1)
+    write_sync(f"{mount.mountpoint}/two", b"2")
+    database_once.kill(mount)
+    mount = database_once.mount()
+    assert sorted(os.listdir(mount.mountpoint)) == ["one", "two"]
+    assert ctl("save", mount.mountpoint, f"{database_once.path}2{suffix}") == ""
+
+
 def test_a_copy_over_a_database_that_was_not_closed_is_refused(database_once):
     mount = database_once.mount("-o", "commit=0")
     write_sync(f"{mount.mountpoint}/old", b"1")
