@@ -9,11 +9,16 @@
 #include <time.h>
 #include <xxhash.h>
 
+/* Of a file with more holes than this for each piece with bytes nothing is known: it is as soon written as compared, and the
+ * memory would not be for what the file has, but for where it has it. */
+#define HOLES_MAX 1024
+
 struct hashed_file {
 	struct table_link link;
 	uint64_t number;
 	uint64_t stamp;
 	uint64_t count, capacity; /* pieces */
+	uint64_t n_bytes; /* of them, those that are no holes */
 	uint64_t *hashes; /* NULL: capacity is 0 */
 };
 
@@ -137,7 +142,7 @@ bool hashes_get(struct hashes *hashes, uint64_t number, uint64_t index, uint64_t
 	return at != NULL;
 }
 
-/* Makes room for piece @index. */
+/* Makes room for piece @index, if that is worth it. */
 static bool reach(struct hashes *hashes, struct hashed_file *file, uint64_t index)
 {
 	uint64_t capacity = file->capacity ? file->capacity : 1;
@@ -147,7 +152,7 @@ static bool reach(struct hashes *hashes, struct hashed_file *file, uint64_t inde
 		capacity *= 2;
 	if (capacity == file->capacity)
 		return true;
-	if (capacity > SIZE_MAX / sizeof(grown[0]))
+	if (capacity / HOLES_MAX > file->n_bytes + 1 || capacity > SIZE_MAX / sizeof(grown[0]))
 		return false;
 	grown = mem_zalloc(&hashes->mem, capacity * sizeof(grown[0]));
 	if (!grown)
@@ -173,6 +178,8 @@ static void set_locked(struct hashes *hashes, struct hashed_file *file, uint64_t
 		memset(file->hashes + file->count, 0, (index - file->count) * sizeof(file->hashes[0]));
 		file->count = index + 1;
 	}
+	file->n_bytes += hash != 0;
+	file->n_bytes -= file->hashes[index] != 0;
 	file->hashes[index] = hash;
 }
 
@@ -190,11 +197,13 @@ void hashes_set(struct hashes *hashes, uint64_t number, uint64_t index, uint64_t
 void hashes_cut(struct hashes *hashes, uint64_t number, uint64_t index)
 {
 	struct table_link **at;
+	struct hashed_file *file;
 
 	pthread_mutex_lock(&hashes->lock);
 	at = find(hashes, number);
-	if (at && ((struct hashed_file *)*at)->count > index)
-		((struct hashed_file *)*at)->count = index;
+	file = at ? (struct hashed_file *)*at : NULL;
+	while (file && file->count > index)
+		file->n_bytes -= file->hashes[--file->count] != 0;
 	pthread_mutex_unlock(&hashes->lock);
 }
 

@@ -34,7 +34,7 @@ void hashes_free(struct hashes *hashes);
 uint64_t hashes_of(const struct hashes *hashes, const void *bytes, size_t n);
 
 /* From here on all of the file @number is known: as holes, until hashes_set() says more.  Nothing is known without memory
- * for it, here and below. */
+ * for it, here and below, and of files that are nearly all holes. */
 void hashes_begin(struct hashes *hashes, uint64_t number);
 
 /* What piece @index of the file was.  Returns false if nothing is known of the file. */
