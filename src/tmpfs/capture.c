@@ -471,8 +471,10 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 	uint64_t start;
 	int err;
 
-	if (!capture)
-		return -ENOMEM;
+	if (!capture) {
+		err = -ENOMEM;
+		goto fail;
+	}
 	capture->tree = tree;
 	capture->kind = kind;
 	(void)sem_init(&capture->has_names, 0, 0); /* fails only for a number that is too large */
@@ -487,10 +489,13 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 	journal_open_gate(tree->journal);
 	if (err) {
 		capture_end(capture, false);
-		return err;
+		goto fail;
 	}
 	*taken = capture;
 	return 0;
+fail:
+	store_take_reason("no memory for what is to be stored");
+	return err;
 }
 
 bool capture_is_empty(const struct capture *capture)

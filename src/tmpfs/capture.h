@@ -36,7 +36,7 @@ enum capture_kind {
  * capture is taken.  Any thread that may call capture_take(). */
 void capture_settle(struct tree *tree);
 
-/* Returns 0 or -ENOMEM, with nothing taken. */
+/* Returns 0 or -ENOMEM, with nothing taken and the reason in store_reason(). */
 int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken);
 
 /* Whether there is nothing to write. */
@@ -49,7 +49,8 @@ uint64_t capture_stop_ns(const struct capture *capture);
  * Writes it to @to, in one transaction, and none if nothing turns out to have changed.  @stored is where the bytes are that
  * the tree does not have yet, or NULL; for changes it is @to.  @hashes is of @to: what is known of the bytes that it has; NULL for a new
  * store.  @progress may be NULL.
- * Returns 0, or what the stores say, or -ENOMEM: then nothing was written.
+ * Returns 0, or what the stores say, -ENOMEM, or -EAGAIN: bytes changed that there was no memory to set aside, so that it has
+ * to be taken anew.  Then nothing was written, and store_reason() says why.
  */
 int capture_write(struct capture *capture, struct store *to, struct store *stored, struct hashes *hashes,
 		  struct capture_progress *progress);

@@ -16,6 +16,14 @@ struct file_reading {
 	bool is_new; /* the store has nothing of it */
 };
 
+int capture_check(const struct capture *capture)
+{
+	if (!atomic_load(&capture->is_spoilt))
+		return 0;
+	store_take_reason("too much changed meanwhile to keep what it was");
+	return -EAGAIN;
+}
+
 int capture_advance(struct capture_progress *progress, uint64_t n)
 {
 	if (!progress)
@@ -237,8 +245,8 @@ int capture_read_files(struct capture_reading *reading)
 
 	for (i = 0; !err && i < capture->n_files; i++) {
 		err = read_file(reading, &capture->files[i]);
-		if (!err && atomic_load(&capture->is_spoilt))
-			err = -ENOMEM;
+		if (!err)
+			err = capture_check(capture);
 	}
 	return batches_end(&reading->batches, err);
 }

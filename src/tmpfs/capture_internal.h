@@ -118,6 +118,9 @@ struct capture_reading {
 /* Reads all files.  Returns 0, or what the plane or the store says, -ENOMEM, -ECANCELED, or why batches are not wanted any more. */
 int capture_read_files(struct capture_reading *reading);
 
+/* Whether it still has all bytes as they were: 0, or -EAGAIN as capture_write() says. */
+int capture_check(const struct capture *capture);
+
 /* @n more are done.  Returns 0, or -ECANCELED if it is not to go on. */
 int capture_advance(struct capture_progress *progress, uint64_t n);
 

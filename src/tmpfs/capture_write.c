@@ -424,8 +424,8 @@ static int write_all(struct writer *writer, struct store *stored)
 		store_end_pieces(stored); /* it may have ended in the middle of a file */
 	if (!err)
 		err = clear_nameless(writer);
-	if (!err && atomic_load(&writer->capture->is_spoilt))
-		err = -ENOMEM;
+	if (!err)
+		err = capture_check(writer->capture);
 	return err;
 }
 

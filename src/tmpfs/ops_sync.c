@@ -6,12 +6,20 @@
 #include <errno.h>
 #include <fcntl.h>
 
+/* Whatever went wrong, fsync(2) knows two words for it. */
+static int commit(const struct tmpfs *fs)
+{
+	int err = saver_sync(fs->saver);
+
+	return err == 0 || err == -ENOSPC ? err : -EIO;
+}
+
 /* Where nothing is stored the kernel need not ask again. */
 static int commit_or_never(struct llfuse_request *req)
 {
-	const struct saver *saver = tmpfs_of(req)->saver;
+	const struct tmpfs *fs = tmpfs_of(req);
 
-	return saver_keeps(saver) ? saver_sync(tmpfs_of(req)->saver) : -ENOSYS;
+	return saver_keeps(fs->saver) ? commit(fs) : -ENOSYS;
 }
 
 int op_fsync(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, bool datasync)
@@ -33,6 +41,6 @@ ssize_t sync_written(struct llfuse_request *req, const struct llfuse_file *file,
 
 	if (n <= 0 || !(file->flags & O_DSYNC) || !saver_keeps(tmpfs_of(req)->saver))
 		return n;
-	err = saver_sync(tmpfs_of(req)->saver);
+	err = commit(tmpfs_of(req));
 	return err ? err : n;
 }

@@ -93,8 +93,10 @@ static int commit_changes(struct saver *saver)
 /* One that fails may not have got as far as the store, which would take the commit before for the last. */
 static int commit(struct saver *saver)
 {
-	int err = commit_changes(saver);
+	int err = -EAGAIN, tries;
 
+	for (tries = 0; err == -EAGAIN && tries < SAVER_TRIES; tries++)
+		err = commit_changes(saver);
 	if (err)
 		store_unsettle(saver->store);
 	return err;

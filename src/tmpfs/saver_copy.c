@@ -159,8 +159,10 @@ static void *run(void *arg)
 {
 	struct saver *saver = arg;
 	struct store_error error = {0};
-	int err = save(saver, &error);
+	int err = -EAGAIN, tries;
 
+	for (tries = 0; err == -EAGAIN && tries < SAVER_TRIES; tries++)
+		err = save(saver, &error);
 	pthread_mutex_lock(&saver->lock);
 	saver->copy.state = err ? SAVER_COPY_FAILED : SAVER_COPY_DONE;
 	saver->copy.err = err;

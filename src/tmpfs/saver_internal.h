@@ -7,6 +7,9 @@
 
 #include <limits.h>
 
+/* How often a commit or a copy is begun anew because too much changed meanwhile. */
+#define SAVER_TRIES 5
+
 struct saver {
 	struct tree *tree;
 	/* Fixed: where it is kept, or NULL, and where bytes are that the tree does not have yet, or NULL. */

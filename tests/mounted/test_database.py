@@ -18,7 +18,7 @@ import pytest
 
 from conftest import TMPFS_HEAP, TMPFS_KERNEL, Case, needs_root, transport_named
 from harness import kernel, mounts
-from harness.children import as_user
+from harness.children import Child, as_user
 from harness.database import CONTROL_SAVE, COPY_RUNS, PATH_SIZE, assert_sound, copy_of, describe, look_at, query
 from harness.files import get, put, wait_until
 
@@ -815,6 +815,37 @@ def test_a_damaged_database_is_refused_or_gives_eio(database_once):
         file.seek(4096)
         file.write(os.urandom(8192))
     assert database_once.path in refused(database_once)
+
+
+@pytest.mark.skipif(mounts.is_sanitized(), reason="writes hundreds of MiB")
+def test_truncating_what_is_being_committed_fails_nobodys_fsync(database_once):
+    """So much that it is not set aside: the commit is begun anew."""
+    mount = database_once.mount("-o", "commit=0,size=2g")
+    noise = os.urandom(MIB)
+    with open(f"{mount.mountpoint}/large", "wb") as file:
+        for _ in range(500):
+            file.write(noise)
+    child = Child(lambda _link: write_sync(f"{mount.mountpoint}/mine", b"mine"))
+    wait_until(lambda: os.path.getsize(f"{database_once.path}-wal") > 32 * MIB, pause_s=0.001)
+    os.truncate(f"{mount.mountpoint}/large", 1)
+    child.result(60)
+    database_once.kill(mount)
+    mount = database_once.mount("-o", "size=2g")
+    assert get(f"{mount.mountpoint}/mine") == b"mine"
+    assert os.path.getsize(f"{mount.mountpoint}/large") == 1
+
+
+def test_who_waits_while_somebody_else_writes_the_database_gets_eio(database_once):
+    mount = database_once.mount("-o", "commit=0")
+    write_sync(f"{mount.mountpoint}/f", b"w")
+    with contextlib.closing(sqlite3.connect(database_once.path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OSError) as err:
+            write_sync(f"{mount.mountpoint}/f", b"x")
+        assert err.value.errno == errno.EIO
+        db.execute("ROLLBACK")
+    write_sync(f"{mount.mountpoint}/f", b"y")
+    assert "database is locked" in mount.stderr()
 
 
 @needs_root

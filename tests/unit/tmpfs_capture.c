@@ -547,7 +547,7 @@ static void many_files_of_which_reading_fails_are_committed_later(void **state)
 	make_many(setting);
 	capture = taken(setting, CAPTURE_CHANGES);
 	atomic_store(&capture->is_spoilt, true); /* as if there had been no memory to set something aside */
-	assert_int_equal(capture_write(capture, setting->store, setting->store, setting->hashes, NULL), -ENOMEM);
+	assert_int_equal(capture_write(capture, setting->store, setting->store, setting->hashes, NULL), -EAGAIN);
 	capture_end(capture, false);
 	commit(setting);
 	assert_kept(setting, whole(setting));
@@ -785,10 +785,34 @@ static void hashes_know_what_they_were_told(void **state)
 	assert_false(hashes_stamp(hashes, 1, 77));
 	/* Without memory for it nothing is known. */
 	mem_fail_nth(&hashes->mem, 1);
-	hashes_set(hashes, 1, 100000, 1);
+	hashes_set(hashes, 1, 1500, 1);
 	assert_false(hashes_count(hashes, 1, &count));
 	assert_int_equal(hashes_of(hashes, "\0\0\0", 3), 0);
 	assert_int_not_equal(hashes_of(hashes, "\0\0x", 3), hashes_of(hashes, "\0\0y", 3));
+	hashes_free(hashes);
+}
+
+/* A byte far out does not cost memory for all that is not there. */
+static void hashes_know_nothing_of_files_that_are_nearly_all_holes(void **state)
+{
+	enum { FAR = 1 << 25 };
+	struct hashes *hashes;
+	uint64_t hash, count, i;
+
+	(void)state;
+	assert_int_equal(hashes_new(&hashes), 0);
+	hashes_begin(hashes, 1);
+	hashes_set(hashes, 1, FAR, 5);
+	assert_false(hashes_count(hashes, 1, &count));
+	hashes_begin(hashes, 1);
+	for (i = 0; i < 100; i++)
+		hashes_set(hashes, 1, i, 5);
+	hashes_set(hashes, 1, 50000, 6);
+	assert_true(hashes_get(hashes, 1, 50000, &hash) && hash == 6);
+	assert_true(hashes_count(hashes, 1, &count) && count == 50001);
+	hashes_cut(hashes, 1, 0);
+	hashes_set(hashes, 1, FAR, 5);
+	assert_false(hashes_count(hashes, 1, &count));
 	hashes_free(hashes);
 }
 
@@ -813,6 +837,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads, set_up,
 						tear_down),
 		cmocka_unit_test(hashes_know_what_they_were_told),
+		cmocka_unit_test(hashes_know_nothing_of_files_that_are_nearly_all_holes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
