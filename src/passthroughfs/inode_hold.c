@@ -200,15 +200,21 @@ static int check_inside(const struct inode_table *table, struct hold *hold, int 
 	return err;
 }
 
+/* Gets the held inode a descriptor, if it is inside. */
+static int open_inside(const struct inode_table *table, struct hold *hold)
+{
+	int err = open_held(hold, 0);
+
+	return err ? err : check_inside(table, hold, hold->fd);
+}
+
 int inode_hold(struct inode_table *table, uint64_t ino, struct hold *hold)
 {
 	int err;
 
 	err = hold_inode(table, ino, hold);
 	if (!err)
-		err = open_held(hold, 0);
-	if (!err)
-		err = check_inside(table, hold, hold->fd);
+		err = open_inside(table, hold);
 	if (err)
 		hold_drop(hold);
 	return err;
@@ -238,6 +244,10 @@ int inode_open(struct inode_table *table, uint64_t ino, int flags)
 	inode = hold.inode;
 	if (inode->type != S_IFREG && inode->type != S_IFDIR)
 		return -ENXIO;
+	if (flags & O_TRUNC) /* once it is open it would be too late */
+		err = open_inside(table, &hold);
+	if (err)
+		return err;
 	fd = open_again(&hold, flags);
 	if (fd < 0)
 		return fd;

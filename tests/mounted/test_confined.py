@@ -36,6 +36,7 @@ from harness.children import Child, as_user, in_child
 from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
 from harness.escapes import attacker, detached, detached_after_use, exchange_for_ever, give, held, moved, moved_cwd
 from harness.escapes import moved_from_bind, moved_while_open, racing, replaced
+from harness.files import get, put
 
 PASSTHROUGHFS = SOURCE_DISK
 TRIES = 60  # against passthroughfs, at least
@@ -581,6 +582,34 @@ def test_a_handle_does_not_lead_into_a_directory_that_left(arena, place, subject
     if is_known:
         os.close(fd)
     assert (found == OUTSIDE.encode() * (SECRET_SIZE // 6)) if subject is BY_DESCRIPTOR else found == "ESTALE"
+
+
+@pytest.mark.parametrize(
+    "subject, options",
+    [
+        pytest.param(BY_DESCRIPTOR, BY_DESCRIPTOR.options, id="by_descriptor"),
+        pytest.param(PASSTHROUGHFS, ["-o", "data=daemon"], id="daemon"),
+        pytest.param(PASSTHROUGHFS, ["-o", "data=daemon,cache=always"], id="cache-always"),
+        pytest.param(PASSTHROUGHFS, ["-o", "data=kernel"], id="kernel"),
+    ],
+)
+def test_a_file_that_left_is_not_emptied_by_an_open_that_fails(new_mount, place, subject, options):
+    for name in ("source", "outside"):
+        os.mkdir(f"{place}/{name}")
+    put(f"{place}/source/file", b"precious")
+    mount = new_mount(
+        subject.program, *options, source=f"{place}/source", executable=mounts.executable(subject.executable)
+    ).wait_mounted()
+    fd = os.open(f"{mount.mountpoint}/file", os.O_PATH)
+    os.rename(f"{place}/source/file", f"{place}/outside/file")
+    try:
+        os.close(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC))
+        error = 0
+    except OSError as err:
+        error = err.errno
+    os.close(fd)
+    got_out = get(f"{place}/outside/file") == b""
+    assert got_out if subject is BY_DESCRIPTOR else (error, got_out) == (errno.ESTALE, False)
 
 
 # Our own mount.
