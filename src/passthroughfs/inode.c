@@ -45,22 +45,53 @@ struct found {
 	struct handle handle;
 };
 
+static struct mount *ref_mount(struct inode_table *table, uint64_t id)
+{
+	struct mount *mount;
+
+	pthread_mutex_lock(&table->lock);
+	mount = mounts_ref(&table->mounts, id);
+	pthread_mutex_unlock(&table->lock);
+	return mount;
+}
+
+/* Puts *@made, which is then taken, on the list, unless another thread was faster.  Returns the mount with a reference. */
+static struct mount *add_mount(struct inode_table *table, struct mount **made)
+{
+	struct mount *mount;
+
+	pthread_mutex_lock(&table->lock);
+	mount = mounts_ref(&table->mounts, (*made)->id);
+	if (!mount) {
+		mount = *made;
+		*made = NULL;
+		table->ignores_unknown = table->root_mount != NULL; /* a file may be known on both mounts */
+		(void)mounts_add(&table->mounts, mount);
+	}
+	pthread_mutex_unlock(&table->lock);
+	return mount;
+}
+
 /* What is found in a directory is mostly on its mount. */
 static int find_mount(struct inode_table *table, struct found *found)
 {
+	struct mount *made = NULL;
 	int err;
 
 	if (found->dir && found->dir->inode->mount->id == found->stx->stx_mnt_id) {
 		found->mount = found->dir->inode->mount;
 		return 0;
 	}
-	pthread_mutex_lock(&table->lock);
-	err = mounts_ref(&table->mounts, found->fd, found->stx, &found->mount);
-	if (!err && table->root_mount && found->mount != table->root_mount)
-		table->ignores_unknown = true;
-	pthread_mutex_unlock(&table->lock);
-	found->has_ref = !err;
-	return err;
+	found->mount = ref_mount(table, found->stx->stx_mnt_id);
+	if (!found->mount) {
+		err = mount_new(&table->mounts, found->fd, found->stx, &made);
+		if (err)
+			return err;
+		found->mount = add_mount(table, &made);
+		mount_free(made);
+	}
+	found->has_ref = true;
+	return 0;
 }
 
 static void found_drop(struct inode_table *table, struct found *found)

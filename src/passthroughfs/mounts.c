@@ -146,44 +146,56 @@ static int handle_base(int fd, mode_t type)
 	return found < 0 ? -1 : take_fd(&base);
 }
 
-static struct mount *mount_new(const struct mounts *mounts, int fd, const struct statx *stx)
+int mount_new(const struct mounts *mounts, int fd, const struct statx *stx, struct mount **made)
 {
-	struct mount *made = calloc(1, sizeof(*made));
+	struct mount *mount = calloc(1, sizeof(*mount));
 	struct statfs st = {.f_type = 0};
 
-	if (!made)
-		return NULL;
+	if (!mount)
+		return -ENOMEM;
 	(void)fstatfs(fd, &st); /* if not, it is a file system that we know nothing of */
-	made->id = stx->stx_mnt_id;
-	made->fd = -1;
-	made->fs_type = (unsigned long)st.f_type;
-	memcpy(&made->fsid, &st.f_fsid, sizeof(made->fsid));
-	made->handles_last = handles_last(made->fs_type);
-	if (made->handles_last && !mounts->without_handles)
-		made->fd = handle_base(fd, stx->stx_mode & S_IFMT);
+	mount->id = stx->stx_mnt_id;
+	mount->fd = -1;
+	mount->fs_type = (unsigned long)st.f_type;
+	memcpy(&mount->fsid, &st.f_fsid, sizeof(mount->fsid));
+	mount->handles_last = handles_last(mount->fs_type);
+	if (mount->handles_last && !mounts->without_handles)
+		mount->fd = handle_base(fd, stx->stx_mode & S_IFMT);
 	/* What the others show may also change by another machine's doing, which nobody is told of. */
-	made->watch_err = made->handles_last && mounts->watch ? watch_file_system(mounts->watch, fd) : -EOPNOTSUPP;
-	return made;
+	mount->watch_err = mount->handles_last && mounts->watch ? watch_file_system(mounts->watch, fd) : -EOPNOTSUPP;
+	*made = mount;
+	return 0;
 }
 
-int mounts_ref(struct mounts *mounts, int fd, const struct statx *stx, struct mount **mount)
+void mount_free(struct mount *mount)
 {
-	struct mount *found;
+	if (!mount)
+		return;
+	fd_close(&mount->fd);
+	free(mount);
+}
 
-	for (found = mounts->first; found; found = found->next) {
-		if (found->id == stx->stx_mnt_id)
-			break;
-	}
-	if (!found) {
-		found = mount_new(mounts, fd, stx);
-		if (!found)
-			return -ENOMEM;
-		found->next = mounts->first;
-		mounts->first = found;
-	}
-	found->refs++;
-	*mount = found;
-	return 0;
+struct mount *mounts_ref(struct mounts *mounts, uint64_t id)
+{
+	struct mount *found = mounts->first;
+
+	while (found && found->id != id)
+		found = found->next;
+	if (found)
+		found->refs++;
+	return found;
+}
+
+bool mounts_add(struct mounts *mounts, struct mount *mount)
+{
+	bool is_another = false;
+
+	for (const struct mount *other = mounts->first; other; other = other->next)
+		is_another = is_another || (other->fsid == mount->fsid && other->fs_type == mount->fs_type);
+	mount->next = mounts->first;
+	mount->refs = 1;
+	mounts->first = mount;
+	return is_another;
 }
 
 void mounts_unref(struct mounts *mounts, struct mount *mount)
@@ -196,6 +208,5 @@ void mounts_unref(struct mounts *mounts, struct mount *mount)
 			break;
 		}
 	}
-	fd_close(&mount->fd);
-	free(mount);
+	mount_free(mount);
 }

@@ -45,11 +45,20 @@ struct handle {
 	unsigned char bytes[128]; /* MAX_HANDLE_SZ */
 };
 
+/** The mount @id (stx_mnt_id) with one more reference, or NULL if it is not on the list. */
+struct mount *mounts_ref(struct mounts *mounts, uint64_t id);
+
 /**
- * The mount that @fd is on, as @stx of it says, with one more reference.
- * Returns 0, or -ENOMEM.
+ * The mount that @fd is on, as @stx of it says, on no list yet.  Asks its file system, which may take long, or for ever:
+ * not with a lock held that others need.  Looks at nothing of @mounts that changes.  Returns 0, or -ENOMEM.
  */
-int mounts_ref(struct mounts *mounts, int fd, const struct statx *stx, struct mount **mount);
+int mount_new(const struct mounts *mounts, int fd, const struct statx *stx, struct mount **made);
+
+/** One that is on no list; NULL is nothing. */
+void mount_free(struct mount *mount);
+
+/** Puts @mount on the list, with one reference.  Returns whether another mount there shows the same file system. */
+bool mounts_add(struct mounts *mounts, struct mount *mount);
 
 /** Gives back one reference; closes the mount after the last. */
 void mounts_unref(struct mounts *mounts, struct mount *mount);

@@ -388,6 +388,22 @@ def test_what_is_mounted_in_the_source_has_its_own_inode_numbers(new_mount, plac
             kernel.umount(f"{source}/{name}", kernel.MNT_DETACH)
 
 
+def test_what_is_mounted_in_the_source_may_need_the_mount_to_answer(new_mount, place):
+    """While it is asked what it is, other requests are answered."""
+    source = f"{place}/source"
+    os.makedirs(f"{source}/inner")
+    os.makedirs(f"{source}/sub")
+    put(f"{source}/sub/f")
+    options = ("-o", "no_io_uring", "--sandbox=none")  # a ring has one thread
+    outer = new_mount("passthroughfs", *options, source=source).wait_mounted()
+    inner = new_mount(
+        "passthroughfs", *options, source=f"{outer.mountpoint}/sub", mountpoint=f"{source}/inner"
+    ).wait_mounted()
+    assert in_child(os.listdir, f"{outer.mountpoint}/inner", timeout_s=SOON_S) == ["f"]
+    inner.stop()
+    outer.stop()
+
+
 @pytest.mark.parametrize("sandbox", ["full", "none"])
 def test_one_file_system_stops_at_its_border(new_mount, place, many, sandbox):
     source = f"{place}/source"
