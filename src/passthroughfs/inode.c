@@ -7,6 +7,7 @@
 #include "beneath.h"
 #include "fd.h"
 #include "inode_table.h"
+#include "watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -66,7 +67,8 @@ static struct mount *add_mount(struct inode_table *table, struct mount **made)
 		mount = *made;
 		*made = NULL;
 		table->ignores_unknown = table->root_mount != NULL; /* a file may be known on both mounts */
-		(void)mounts_add(&table->mounts, mount);
+		if (mounts_add(&table->mounts, mount))
+			watch_tell_own(table->mounts.watch);
 	}
 	pthread_mutex_unlock(&table->lock);
 	return mount;

@@ -34,6 +34,7 @@ struct watch {
 	int fd; /* fixed */
 	int moves_fd; /* fixed */
 	pid_t own_pid; /* fixed from watch_begin() on; 0 before */
+	atomic_bool tells_own;
 	atomic_uint serial;
 	pthread_mutex_t counting; /* who reads moves_fd */
 	atomic_bool is_counting; /* somebody does: what is not in the queue any more may not be in moves yet */
@@ -84,6 +85,14 @@ void watch_free(struct watch *watch)
 void watch_begin(struct watch *watch)
 {
 	watch->own_pid = getpid();
+}
+
+void watch_tell_own(struct watch *watch)
+{
+	if (!watch)
+		return;
+	atomic_store(&watch->tells_own, true);
+	atomic_fetch_add(&watch->serial, 1); /* who looks at something now may have missed a change of our own */
 }
 
 static int mark(int queue, uint64_t events, int fd)
@@ -144,7 +153,7 @@ static struct fanotify_event_metadata event_at(const char *at)
 /* What we change ourselves we know. */
 static bool is_of_others(const struct watch *watch, const struct fanotify_event_metadata *event)
 {
-	return (event->mask & FAN_Q_OVERFLOW) || event->pid != watch->own_pid;
+	return (event->mask & FAN_Q_OVERFLOW) || event->pid != watch->own_pid || atomic_load(&watch->tells_own);
 }
 
 /* How many of the events are not our own. */

@@ -5,7 +5,7 @@
  * Knows fanotify(7): how whole file systems are watched, and how the kernel tells of a change, by file handles and
  * names.  Knows nothing of inodes: what a handle stands for is for the inode table to say.
  *
- * Changes that this process makes itself are not told of.
+ * Changes that this process makes itself are not told of, unless watch_tell_own() says so.
  */
 #ifndef PASSTHROUGHFS_WATCH_H
 #define PASSTHROUGHFS_WATCH_H
@@ -26,6 +26,10 @@ void watch_free(struct watch *watch);
 
 /** From here on what this process changes is told apart: once, when it does not go to the background any more. */
 void watch_begin(struct watch *watch);
+
+/** From here on they are told of as those of others: where a file is known in more than one way the kernel, which asked
+ * for a change by one of them, does not know what it means for the others.  Any thread; NULL is nothing. */
+void watch_tell_own(struct watch *watch);
 
 /** From here on changes on the file system of @fd (O_PATH is enough) are told of.  Returns 0 or -errno.  Any thread. */
 int watch_file_system(struct watch *watch, int fd);

@@ -388,6 +388,35 @@ def test_what_is_mounted_in_the_source_has_its_own_inode_numbers(new_mount, plac
             kernel.umount(f"{source}/{name}", kernel.MNT_DETACH)
 
 
+@pytest.mark.parametrize("data", ["kernel", "daemon"])
+def test_what_changes_through_the_mount_shows_by_every_way_to_it(new_mount, place, data):
+    """A directory that is mounted again beside itself: the kernel knows two inodes for each of its files."""
+    source = f"{place}/source"
+    for name in "ab":
+        os.makedirs(f"{source}/{name}")
+    for name in ("chmod", "rename", "write", "truncate"):
+        put(f"{source}/a/{name}", b"old")
+    kernel.mount(f"{source}/a", f"{source}/b", "", kernel.MS_BIND)
+    try:
+        mount = new_mount("passthroughfs", "-o", f"data={data}", source=source).wait_mounted()
+        here, there = f"{mount.mountpoint}/a", f"{mount.mountpoint}/b"
+        for name in (*os.listdir(there), "new"):
+            warm(f"{there}/{name}")
+        with open(f"{there}/write", "rb") as file:
+            assert file.read() == b"old"
+            os.chmod(f"{here}/chmod", 0o604)
+            os.rename(f"{here}/rename", f"{here}/new")
+            overwrite(f"{here}/write", b"new")
+            os.truncate(f"{here}/truncate", 1)
+            soon(lambda: mode(f"{there}/chmod") == 0o604)
+            soon(lambda: not os.path.exists(f"{there}/rename") and os.path.exists(f"{there}/new"))
+            soon(lambda: os.pread(file.fileno(), 3, 0) == b"new")
+            soon(lambda: os.stat(f"{there}/truncate").st_size == 1)
+        mount.stop()
+    finally:
+        kernel.umount(f"{source}/b", kernel.MNT_DETACH)
+
+
 def test_what_is_mounted_in_the_source_may_need_the_mount_to_answer(new_mount, place):
     """While it is asked what it is, other requests are answered."""
     source = f"{place}/source"
