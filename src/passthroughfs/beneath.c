@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
@@ -119,12 +118,16 @@ static int check_by_steps(int root_fd, int dir_fd)
 	}
 }
 
-/* Returns the length of the path without its end, or -errno. */
-static ssize_t path_of(int fd, char path[PATH_MAX])
+ssize_t beneath_path(int fd, char path[PATH_MAX])
 {
 	ssize_t n = readlink(fd_name(fd).path, path, PATH_MAX);
 
-	return n < 0 ? -errno : n == PATH_MAX ? -ENAMETOOLONG : n;
+	if (n < 0)
+		return -errno;
+	if (n == PATH_MAX)
+		return -ENAMETOOLONG;
+	path[n] = 0;
+	return n;
 }
 
 /* Whether @fd is below the root by its path: 0, -ESTALE if not, or -errno.  The path of what has been moved out of its
@@ -133,8 +136,8 @@ static int check_path(int root_fd, int fd, int of_unknown)
 {
 	char root[PATH_MAX];
 	char path[PATH_MAX];
-	ssize_t n_root = path_of(root_fd, root);
-	ssize_t n = path_of(fd, path);
+	ssize_t n_root = beneath_path(root_fd, root);
+	ssize_t n = beneath_path(fd, path);
 
 	if (n_root < 0 || n < 0)
 		return (int)(n < 0 ? n : n_root);

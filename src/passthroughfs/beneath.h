@@ -14,6 +14,7 @@
 
 #include "mounts.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -39,6 +40,9 @@ int beneath_look_at(int dir_fd, const char *name, uint64_t mount_id, unsigned ma
 
 /** Opens the directory above @dir_fd, which is not the root of what is shown, with O_PATH. */
 int beneath_open_parent(int dir_fd);
+
+/** The path of @fd, as this process sees it.  Returns its length, or -errno. */
+ssize_t beneath_path(int fd, char path[PATH_MAX]);
 
 /** Whether the directory @dir_fd is below @root_fd: 0, -ESTALE if it, or its mount, has been taken away, or -errno. */
 int beneath_check(int root_fd, int dir_fd, bool is_on_root_mount);

@@ -473,6 +473,26 @@ size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct 
 	return n;
 }
 
+size_t inode_find(struct inode_table *table, int fd, uint64_t *numbers, size_t max)
+{
+	struct mount *mount = NULL;
+	struct handle handle;
+	struct statx stx;
+	size_t n = 0;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &stx) == 0)
+		mount = ref_mount(table, stx.stx_mnt_id);
+	if (!mount)
+		return 0;
+	mount_handle(mount, fd, &handle);
+	if (handle.size && !mount->watch_err)
+		n = inode_find_handle(table, mount->fsid, &handle, numbers, max);
+	pthread_mutex_lock(&table->lock);
+	mounts_unref(&table->mounts, mount);
+	pthread_mutex_unlock(&table->lock);
+	return n;
+}
+
 size_t inode_table_walk(struct inode_table *table, struct inode_walk *walk, uint64_t *numbers, size_t max)
 {
 	size_t n = 0;

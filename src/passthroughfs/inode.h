@@ -151,6 +151,9 @@ bool inode_is_looked_up(struct inode_table *table, uint64_t ino);
 size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle, uint64_t *numbers,
 			 size_t max);
 
+/** The same of what @fd (O_PATH is enough) stands for, if it is on a mount that is known, and watched. */
+size_t inode_find(struct inode_table *table, int fd, uint64_t *numbers, size_t max);
+
 /** Where a walk over all inodes is; { 0 } at the start. */
 struct inode_walk {
 	size_t bucket;

@@ -17,6 +17,7 @@
 #include "ops.h"
 
 #include "fd.h"
+#include "mountinfo.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ struct watcher {
 	struct watch *watch;
 	pthread_t thread;
 	int stop_fd; /* an eventfd */
-	int mounts_fd; /* tells by POLLPRI that something was mounted or unmounted; -1: it does not */
+	struct mountinfo *mountinfo; /* NULL: nothing tells what is mounted */
 	atomic_bool has_failed;
 	/* of the thread */
 	struct numbers_list early;
@@ -203,6 +204,29 @@ static int tell_some(struct watcher *watcher)
 	return n < 0 ? n : 0;
 }
 
+/* A name leads elsewhere where something is mounted on it.  It is asked for again, and is not taken away before: something may
+ * be mounted on it in our mount, which would go with it. */
+static void tell_mount(void *arg, const char *path)
+{
+	struct watcher *watcher = arg;
+	uint64_t numbers[MAX_SAME];
+	const char *name;
+	scoped_fd dir_fd = source_open_above(watcher->source, path, &name);
+	size_t n = dir_fd < 0 ? 0 : inode_find(source_inodes(watcher->source), dir_fd, numbers, MAX_SAME);
+
+	for (size_t i = 0; i < n; i++) {
+		if (llfuse_notify_expire_entry(watcher->session, numbers[i], name) == -ENOSYS)
+			(void)llfuse_notify_inval_entry(watcher->session, numbers[i], name);
+	}
+}
+
+/* What was unmounted needs no word: what is found by way of a mount is not remembered for long. */
+static void tell_mounts(struct watcher *watcher)
+{
+	if (mountinfo_read(watcher->mountinfo, tell_mount, watcher) < 0)
+		(void)llfuse_notify_increment_epoch(watcher->session);
+}
+
 static void take_a_rest(void)
 {
 	struct timespec time = {.tv_nsec = PAUSE_NS};
@@ -224,7 +248,7 @@ static void *run(void *arg)
 	struct pollfd fds[] = {
 		{.fd = watch_fd(watcher->watch), .events = POLLIN},
 		{.fd = watcher->stop_fd, .events = POLLIN},
-		{.fd = watcher->mounts_fd, .events = POLLPRI},
+		{.fd = mountinfo_fd(watcher->mountinfo), .events = POLLPRI},
 	};
 	int err = 0;
 
@@ -234,9 +258,8 @@ static void *run(void *arg)
 		if (fds[1].revents)
 			return NULL;
 		drop_early(watcher);
-		/* Names lead elsewhere where something is mounted. */
 		if (fds[2].revents)
-			(void)llfuse_notify_increment_epoch(watcher->session);
+			tell_mounts(watcher);
 		if (!err && fds[0].revents)
 			err = tell_some(watcher);
 		drop_some(watcher);
@@ -275,11 +298,11 @@ static int start(struct source *source, struct llfuse_session *session)
 	*watcher = (struct watcher){.source = source, .session = session, .watch = source_watch(source)};
 	watch_begin(watcher->watch);
 	watcher->stop_fd = eventfd(0, EFD_CLOEXEC);
-	watcher->mounts_fd = fd_open_mountinfo();
+	(void)mountinfo_new(&watcher->mountinfo); /* without it what is mounted shows when the names run out */
 	err = watcher->stop_fd < 0 ? -errno : start_thread(watcher);
 	if (err) {
 		fd_close(&watcher->stop_fd);
-		fd_close(&watcher->mounts_fd);
+		mountinfo_free(watcher->mountinfo);
 		free(watcher);
 		return err;
 	}
@@ -323,7 +346,7 @@ void ops_watch_stop(struct source *source)
 	(void)pthread_join(watcher->thread, NULL);
 	source_attach(source, NULL);
 	fd_close(&watcher->stop_fd);
-	fd_close(&watcher->mounts_fd);
+	mountinfo_free(watcher->mountinfo);
 	free(watcher->early.numbers);
 	free(watcher);
 }

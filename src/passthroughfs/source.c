@@ -215,6 +215,58 @@ uint64_t source_shown_ino(struct source *source, dev_t dev, uint64_t ino)
 	return ino ^ (uint64_t)(index + 1) << 48;
 }
 
+/* What @path is below the root, without a slash at its beginning, or NULL. */
+static const char *below_root(const struct source *source, const char *path)
+{
+	char root[PATH_MAX];
+	ssize_t n = beneath_path(source->root_fd, root);
+
+	if (n == 1) /* all that we see */
+		n = 0;
+	if (n < 0 || strncmp(path, root, (size_t)n) != 0 || path[n] != '/')
+		return NULL;
+	return path + n + 1;
+}
+
+/* One step; through a mount only where names are remembered behind it: there nothing has to be asked that may not answer. */
+static int step_down(const struct source *source, int dir_fd, const char *name)
+{
+	scoped_fd fd = beneath_open_at(dir_fd, name, false);
+	uint64_t number;
+
+	if (fd != -EXDEV)
+		return fd < 0 ? fd : take_fd(&fd);
+	fd = beneath_open_at(dir_fd, name, true);
+	if (fd < 0)
+		return fd;
+	return inode_find(source->inodes, fd, &number, 1) ? take_fd(&fd) : -ENOENT;
+}
+
+int source_open_above(const struct source *source, const char *path, const char **name)
+{
+	const char *rest = below_root(source, path);
+	scoped_fd at = -1;
+
+	if (!rest || !*rest)
+		return -ENOENT;
+	at = fcntl(source->root_fd, F_DUPFD_CLOEXEC, 0);
+	while (at >= 0 && strchr(rest, '/')) {
+		const char *slash = strchr(rest, '/');
+		char step[NAME_MAX + 1];
+		int next;
+
+		if (slash - rest > NAME_MAX)
+			return -ENAMETOOLONG;
+		(void)snprintf(step, sizeof(step), "%.*s", (int)(slash - rest), rest);
+		next = step_down(source, at, step);
+		fd_close(&at);
+		at = next;
+		rest = slash + 1;
+	}
+	*name = rest;
+	return at == -1 ? -errno : take_fd(&at);
+}
+
 void source_attach(struct source *source, void *own)
 {
 	source->attached = own;

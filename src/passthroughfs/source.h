@@ -58,6 +58,13 @@ int source_watch_error(const struct source *source);
  * differ from these, as far as none is above 2^48.  Any thread. */
 uint64_t source_shown_ino(struct source *source, dev_t dev, uint64_t ino);
 
+/**
+ * Opens with O_PATH the directory that @path, an absolute one as this process sees it, is in, and points *@name to its last
+ * component.  Returns a descriptor; -ENOENT if that is not in the source, or behind a mount of which nobody remembers any
+ * name for long; or -errno.
+ */
+int source_open_above(const struct source *source, const char *path, const char **name);
+
 /** Something of the handlers' own, from before there are requests. */
 void source_attach(struct source *source, void *own);
 void *source_attached(const struct source *source);

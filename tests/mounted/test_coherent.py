@@ -417,6 +417,45 @@ def test_what_changes_through_the_mount_shows_by_every_way_to_it(new_mount, plac
         kernel.umount(f"{source}/b", kernel.MNT_DETACH)
 
 
+def is_mounted(path):
+    with open("/proc/self/mountinfo", encoding="utf-8") as file:
+        return any(line.split()[4] == path for line in file)
+
+
+@pytest.mark.parametrize("sandbox", ["full", "none"])
+def test_what_is_mounted_in_the_source_shows_and_leaves_what_is_mounted_on_the_mount(new_mount, place, sandbox):
+    source = f"{place}/source"
+    os.mkdir(source)
+    kernel.mount(source, source, "", kernel.MS_BIND)
+    kernel.mount("", source, "", kernel.MS_SHARED)  # so that the sandbox gets to know
+    mounted = [source]
+    try:
+        for name in ("deep/a dir", "deep/other", "below"):
+            os.makedirs(f"{source}/{name}")
+        mount = new_mount("passthroughfs", f"--sandbox={sandbox}", source=source).wait_mounted()
+        for name in ("deep/a dir", "deep/other", "below"):
+            warm(f"{mount.mountpoint}/{name}/f")
+        kernel.mount("on it", f"{mount.mountpoint}/below", "tmpfs")
+        mounted.append(f"{mount.mountpoint}/below")
+        put(f"{mount.mountpoint}/below/f")
+        with open(f"{mount.mountpoint}/deep/open", "wb") as file:
+            for name in ("deep/a dir", "deep/other"):
+                kernel.mount("part", f"{source}/{name}", "tmpfs")
+                mounted.append(f"{source}/{name}")
+                put(f"{source}/{name}/f")
+                soon(lambda: os.path.exists(f"{mount.mountpoint}/{name}/f"))
+            assert os.readlink(f"/proc/self/fd/{file.fileno()}") == f"{mount.mountpoint}/deep/open"
+        assert is_mounted(f"{mount.mountpoint}/below") and os.path.exists(f"{mount.mountpoint}/below/f")
+        kernel.umount(mounted.pop(), kernel.MNT_DETACH)
+        soon(lambda: not os.path.exists(f"{mount.mountpoint}/deep/other/f"))
+        kernel.umount(f"{mount.mountpoint}/below")
+        mounted.remove(f"{mount.mountpoint}/below")
+        mount.stop()
+    finally:
+        for path in reversed(mounted):
+            kernel.umount(path, kernel.MNT_DETACH)
+
+
 def test_what_is_mounted_in_the_source_may_need_the_mount_to_answer(new_mount, place):
     """While it is asked what it is, other requests are answered."""
     source = f"{place}/source"
