@@ -78,6 +78,16 @@ static int open_dropping(const struct llfuse_request *req, struct inode_table *i
 	return ops_change(req, hold.fd, true, ops_open_again, &what);
 }
 
+/* A file that can only be appended to (chattr(1)) is opened in no other way.  Not to read it too: the kernel would then map
+ * the source's file to be written to, which the source does not allow. */
+static int open_as_asked(struct inode_table *inodes, uint64_t ino, const struct llfuse_file *file, int flags)
+{
+	bool only_appends = (file->flags & (O_ACCMODE | O_APPEND)) == (O_WRONLY | O_APPEND);
+	int fd = inode_open(inodes, ino, flags);
+
+	return fd == -EPERM && only_appends ? inode_open(inodes, ino, flags | O_APPEND) : fd;
+}
+
 int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 {
 	struct source *source = llfuse_userdata(req);
@@ -88,7 +98,7 @@ int op_open(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 	if (file->kill_suidgid && (flags & O_TRUNC))
 		fd = open_dropping(req, inodes, ino, flags);
 	else
-		fd = inode_open(inodes, ino, flags);
+		fd = open_as_asked(inodes, ino, file, flags);
 	if (fd < 0)
 		return fd;
 	return ops_opened(source, ino, file, &fd, (flags & O_ACCMODE) != O_RDONLY && attr_has_setid(fd));
@@ -121,7 +131,7 @@ static int write_bytes(const void *arg)
 ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf, size_t size,
 		 off_t off)
 {
-	/* The descriptor has no O_APPEND: see ops_open_flags(). */
+	/* The descriptor mostly has no O_APPEND: see ops_open_flags(). */
 	bool appends = (file->flags & O_APPEND) && !file->is_writepage;
 	struct writing what = {
 		.fd = file_fd(file),
@@ -131,6 +141,9 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	};
 
 	(void)ino;
+	/* A page of a mapping from before the file could only be appended to: it would go to the end. */
+	if (file->is_writepage && (fcntl(what.fd, F_GETFL) & O_APPEND))
+		return -EPERM;
 	return ops_change(req, what.fd, file->kill_suidgid, write_bytes, &what);
 }
 

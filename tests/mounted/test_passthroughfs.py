@@ -534,6 +534,32 @@ def test_the_program_moves_the_bytes_if_it_is_told_to(new_mount):
 
 
 @needs_root
+@pytest.mark.parametrize("data", ["kernel", "daemon"])
+def test_a_file_that_can_only_be_appended_to_is_appended_to(new_mount, place, data):
+    """See chattr(1)."""
+    source = f"{place}/source"
+    os.mkdir(source)
+    put(f"{source}/log", b"one ")
+    mark = lambda how: subprocess.run(["chattr", how, f"{source}/log"], check=False, capture_output=True).returncode
+    if mark("+a"):
+        pytest.skip("the file system has no such files")
+    try:
+        mount = new_mount("passthroughfs", "-o", f"data={data}", source=source).wait_mounted()
+        path = f"{mount.mountpoint}/log"
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        assert os.pwrite(fd, b"more", 0) == 4
+        os.close(fd)
+        assert get(path) == get(f"{source}/log") == b"one more"
+        # The last is allowed in the source, where no mapping comes of it that can be written to.
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND | os.O_TRUNC, os.O_RDWR | os.O_APPEND):
+            with pytest.raises(PermissionError):
+                os.open(path, flags)
+        mount.stop()
+    finally:
+        mark("-a")
+
+
+@needs_root
 def test_bytes_that_only_the_kernel_is_to_move_need_the_capability(place):
     def before():
         kernel.drop_capability_for_good(kernel.CAP_SYS_ADMIN)
