@@ -8,7 +8,6 @@
 #define LLFUSE_INTERNAL_H
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -356,16 +355,6 @@ int ll_thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 /* notify.c: from here on there are none, and those under way have returned.  While requests are still answered: a call
  * may wait for one. */
 void ll_notify_end(struct llfuse_session *session);
-
-/* caps.c: what is in effect for the calling thread. */
-struct thread_caps {
-	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-};
-bool ll_has_cap(unsigned cap);
-/* Returns whether @cap was in effect, and is not any more; @before is then for ll_take_back_caps(). */
-bool ll_give_up_cap(unsigned cap, struct thread_caps *before);
-void ll_take_back_caps(const struct thread_caps *before);
 
 /* cpus.c: before a program may have left /sys behind. */
 void ll_cpus_remember(void);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "call.h"
+#include "caps.h"
 
 struct io_mode {
 	struct io_mode *next;
@@ -125,13 +126,25 @@ static struct io_mode *add_locked(struct io_mode_shard *shard, uint64_t ino)
 	return mode;
 }
 
+/* Puts CAP_FSETID out of effect.  Returns whether it was in effect; @before then is what was. */
+static bool give_up_fsetid(struct caps *before)
+{
+	struct caps without;
+
+	if (caps_get(before) < 0 || !caps_have(before, CAP_FSETID))
+		return false;
+	without = *before;
+	caps_put(&without, CAP_FSETID, false);
+	return caps_set(&without) == 0;
+}
+
 /* Returns the id or -errno. */
 static int register_backing(fuse_req_t req, int backing_fd)
 {
 	/* The kernel will write with the credentials of now, also for who opens later to write: with this capability no
 	 * write through the backing file would ever drop a setuid bit. */
-	struct thread_caps caps;
-	bool had_fsetid = ll_give_up_cap(CAP_FSETID, &caps);
+	struct caps before;
+	bool had_fsetid = give_up_fsetid(&before);
 	int backing_id, err;
 
 	ll_log_demote(true);
@@ -140,7 +153,7 @@ static int register_backing(fuse_req_t req, int backing_fd)
 	err = errno ? -errno : -EIO;
 	ll_log_demote(false);
 	if (had_fsetid)
-		ll_take_back_caps(&caps);
+		(void)caps_set(&before); /* what was in effect may be so again */
 	return backing_id > 0 ? backing_id : err;
 }
 
@@ -287,5 +300,5 @@ static bool is_first_user_namespace(void)
  * capability: Linux fs/fuse/backing.c. */
 bool llfuse_passthrough_is_permitted(void)
 {
-	return ll_has_cap(CAP_SYS_ADMIN) && is_first_user_namespace();
+	return caps_thread_has(CAP_SYS_ADMIN) && is_first_user_namespace();
 }

@@ -20,6 +20,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "caps.h"
 #include "internal.h"
 
 enum {
@@ -113,7 +114,7 @@ static int try_to_yield(void)
 
 	if (sched_getscheduler(0) != SCHED_OTHER)
 		return -EINVAL; /* somebody wanted it otherwise */
-	if (!ll_has_cap(CAP_SYS_NICE))
+	if (!caps_thread_has(CAP_SYS_NICE))
 		return -EPERM;
 	err = set_policy(0, SCHED_IDLE);
 	return err ? err : set_policy(0, SCHED_OTHER);
@@ -146,7 +147,7 @@ static long look_why(pid_t tid)
 /* The program may have given up rights, and somebody else may have given the thread a policy. */
 static bool may_begin(const struct yielding *yielding)
 {
-	return yielding->tid && ll_has_cap(CAP_SYS_NICE) && sched_getscheduler(yielding->tid) == SCHED_OTHER;
+	return yielding->tid && caps_thread_has(CAP_SYS_NICE) && sched_getscheduler(yielding->tid) == SCHED_OTHER;
 }
 
 /* Returns whether the thread yields now. */

@@ -6,9 +6,10 @@
  */
 #include "creds.h"
 
+#include "caps.h"
+
 #include <errno.h>
 #include <grp.h>
-#include <linux/capability.h>
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,40 +26,17 @@ static struct {
 static _Thread_local bool has_own_umask;
 static _Thread_local mode_t own_umask;
 
-/* The capabilities of this thread. */
-struct capabilities {
-	struct __user_cap_header_struct header;
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-};
-
-static int get_capabilities(struct capabilities *caps)
-{
-	*caps = (struct capabilities){.header.version = _LINUX_CAPABILITY_VERSION_3};
-	return syscall(SYS_capget, &caps->header, caps->data) < 0 ? -errno : 0;
-}
-
-static bool has_capability(unsigned cap)
-{
-	struct capabilities caps;
-
-	return get_capabilities(&caps) == 0 && (caps.data[CAP_TO_INDEX(cap)].effective & CAP_TO_MASK(cap));
-}
-
 /* Whether CAP_FSETID, if it is ours, counts. */
 static int use_setid(bool counts)
 {
-	struct __user_cap_data_struct *data;
-	struct capabilities caps;
+	struct caps caps;
 	int err;
 
-	err = get_capabilities(&caps);
+	err = caps_get(&caps);
 	if (err)
 		return err;
-	data = &caps.data[CAP_TO_INDEX(CAP_FSETID)];
-	data->effective &= ~CAP_TO_MASK(CAP_FSETID);
-	if (counts)
-		data->effective |= data->permitted & CAP_TO_MASK(CAP_FSETID);
-	return syscall(SYS_capset, &caps.header, caps.data) < 0 ? -errno : 0;
+	caps_put(&caps, CAP_FSETID, counts);
+	return caps_set(&caps);
 }
 
 void creds_init(void)
@@ -66,7 +44,7 @@ void creds_init(void)
 	own.uid = geteuid();
 	own.gid = getegid();
 	/* setgroups() also fails in a user namespace that knows nobody but us. */
-	own.can_switch = has_capability(CAP_SETUID) && has_capability(CAP_SETGID) && setgroups(0, NULL) == 0;
+	own.can_switch = caps_thread_has(CAP_SETUID) && caps_thread_has(CAP_SETGID) && setgroups(0, NULL) == 0;
 }
 
 bool creds_can_switch(void)
