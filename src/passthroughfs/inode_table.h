@@ -82,7 +82,7 @@ struct inode_table {
 	uint64_t generation;
 	struct siphash_key secret;
 	struct numbers numbers; /* for files on root_mount */
-	struct mount *root_mount;
+	const struct mount *root_mount;
 	uint64_t root_dev;
 };
 

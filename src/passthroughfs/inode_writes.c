@@ -77,24 +77,27 @@ void inode_notice_writes(struct inode_table *table, struct hold *hold)
 	pthread_mutex_unlock(&table->ignoring);
 }
 
+static bool ignores(const struct inode_table *table, const struct inode *inode)
+{
+	return atomic_load(&table->n_ignoring) &&
+	       (atomic_load(&inode->ignores_writes) || atomic_load(&table->ignores_unknown));
+}
+
 bool hold_ignores_writes(const struct hold *hold)
 {
-	const struct inode_table *table = hold->table;
-
-	return atomic_load(&table->n_ignoring) &&
-	       (atomic_load(&hold->inode->ignores_writes) || atomic_load(&table->ignores_unknown));
+	return ignores(hold->table, hold->inode);
 }
 
 bool inode_ignores_writes(struct inode_table *table, uint64_t ino)
 {
 	const struct inode *inode;
-	bool ignores;
+	bool does;
 
-	if (!atomic_load(&table->n_ignoring))
+	if (!atomic_load(&table->n_ignoring)) /* mostly */
 		return false;
 	pthread_mutex_lock(&table->lock);
 	inode = inode_hash_find_locked(table, ino);
-	ignores = (inode && inode->ignores_writes) || table->ignores_unknown;
+	does = !inode || ignores(table, inode);
 	pthread_mutex_unlock(&table->lock);
-	return ignores;
+	return does;
 }

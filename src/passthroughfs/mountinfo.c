@@ -8,23 +8,16 @@
 #include "mountinfo.h"
 
 #include "fd.h"
+#include "number_list.h"
 #include "siphash.h"
 
 #include <errno.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct lines {
-	uint64_t *hashes;
-	size_t n;
-	size_t max;
-};
-
 struct mountinfo {
 	FILE *file;
-	struct lines lines; /* when it was read last, in order */
+	struct number_list lines; /* their hashes, when it was read last, in order */
 };
 
 static int by_value(const void *a, const void *b)
@@ -35,24 +28,9 @@ static int by_value(const void *a, const void *b)
 	return *one < *other ? -1 : *one > *other;
 }
 
-static bool has_line(const struct lines *lines, uint64_t hash)
+static bool has_line(const struct number_list *lines, uint64_t hash)
 {
-	return lines->n && bsearch(&hash, lines->hashes, lines->n, sizeof(hash), by_value);
-}
-
-static int add_line(struct lines *lines, uint64_t hash)
-{
-	if (lines->n == lines->max) {
-		size_t max = lines->max ? lines->max * 2 : 64;
-		uint64_t *grown = realloc(lines->hashes, max * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		lines->hashes = grown;
-		lines->max = max;
-	}
-	lines->hashes[lines->n++] = hash;
-	return 0;
+	return lines->n && bsearch(&hash, lines->numbers, lines->n, sizeof(hash), by_value);
 }
 
 /* In place: spaces, tabs, newlines and backslashes are a backslash and three octal digits. */
@@ -85,7 +63,7 @@ static char *mount_point(char *line)
 }
 
 /* Calls @tell, unless it is NULL, for those lines that are not among @before. */
-static int read_lines(FILE *file, const struct lines *before, struct lines *now,
+static int read_lines(FILE *file, const struct number_list *before, struct number_list *now,
 		      void (*tell)(void *arg, const char *path), void *arg)
 {
 	static const struct siphash_key key = {{0, 0}};
@@ -99,7 +77,7 @@ static int read_lines(FILE *file, const struct lines *before, struct lines *now,
 		uint64_t hash = siphash13(&key, line, (size_t)len);
 		const char *path;
 
-		err = add_line(now, hash);
+		err = number_list_add(now, hash) ? 0 : -ENOMEM;
 		path = tell && !has_line(before, hash) ? mount_point(line) : NULL;
 		if (path)
 			tell(arg, path);
@@ -112,12 +90,12 @@ static int read_lines(FILE *file, const struct lines *before, struct lines *now,
 
 int mountinfo_read(struct mountinfo *mountinfo, void (*tell)(void *arg, const char *path), void *arg)
 {
-	struct lines now = {.hashes = NULL};
+	struct number_list now = {.numbers = NULL};
 	int err = read_lines(mountinfo->file, &mountinfo->lines, &now, tell, arg);
 
 	if (now.n > 1)
-		qsort(now.hashes, now.n, sizeof(*now.hashes), by_value);
-	free(mountinfo->lines.hashes);
+		qsort(now.numbers, now.n, sizeof(*now.numbers), by_value);
+	free(mountinfo->lines.numbers);
 	mountinfo->lines = now;
 	return err;
 }
@@ -154,7 +132,7 @@ void mountinfo_free(struct mountinfo *mountinfo)
 	if (!mountinfo)
 		return;
 	(void)fclose(mountinfo->file); /* it was only read */
-	free(mountinfo->lines.hashes);
+	free(mountinfo->lines.numbers);
 	free(mountinfo);
 }
 

@@ -102,14 +102,14 @@ int mount_open(const struct mount *mount, int type, const void *bytes, unsigned 
 /* The handle holds the directory too; the kernel opens it only if that leads to the file from where it is opened with. */
 int mount_check_below(const struct mount *mount, int fd)
 {
-	union kernel_handle kernel = {.head = {.handle_bytes = sizeof(((struct handle *)0)->bytes)}};
+	int flags = AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE;
+	struct handle handle;
 	scoped_fd found = -1;
-	int mount_id;
+	uint64_t mount_id;
 
-	if (mount->fd < 0 || name_to_handle_at(AT_FDCWD, fd_name(fd).path, &kernel.head, &mount_id,
-					       AT_SYMLINK_FOLLOW | AT_HANDLE_CONNECTABLE) < 0)
+	if (mount->fd < 0 || handle_at(AT_FDCWD, fd_name(fd).path, flags, &handle, &mount_id) < 0)
 		return -EOPNOTSUPP;
-	found = open_handle(mount, &kernel, O_PATH);
+	found = mount_open(mount, handle.type, handle.bytes, handle.size, O_PATH);
 	return found < 0 ? found : 0;
 }
 

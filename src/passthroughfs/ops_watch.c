@@ -18,6 +18,7 @@
 
 #include "fd.h"
 #include "mountinfo.h"
+#include "number_list.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -42,13 +43,6 @@ enum {
 	WALK_SIZE = 64,
 };
 
-/* Inodes that the kernel was told of before it knew them. */
-struct numbers_list {
-	uint64_t *numbers;
-	size_t n;
-	size_t max;
-};
-
 struct watcher {
 	struct source *source;
 	struct llfuse_session *session;
@@ -58,7 +52,7 @@ struct watcher {
 	struct mountinfo *mountinfo; /* NULL: nothing tells what is mounted */
 	atomic_bool has_failed;
 	/* of the thread */
-	struct numbers_list early;
+	struct number_list early; /* inodes that the kernel was told of before it knew them */
 	bool drops_all; /* anything may have changed: walk is where it has come to */
 	bool drops_all_again; /* and something did since it began */
 	struct inode_walk walk;
@@ -66,21 +60,6 @@ struct watcher {
 	uint64_t dirs[MAX_SAME];
 	size_t n_dirs;
 };
-
-static bool add_number(struct numbers_list *list, uint64_t number)
-{
-	if (list->n == list->max) {
-		size_t max = list->max ? list->max * 2 : 64;
-		uint64_t *grown = realloc(list->numbers, max * sizeof(*grown));
-
-		if (!grown)
-			return false;
-		list->numbers = grown;
-		list->max = max;
-	}
-	list->numbers[list->n++] = number;
-	return true;
-}
 
 /* Anything may have changed. */
 static void begin_drop_all(struct watcher *watcher)
@@ -116,15 +95,15 @@ static void drop_inode(struct watcher *watcher, uint64_t ino, off_t off)
 {
 	if (llfuse_notify_inval_inode(watcher->session, ino, off, 0) != -ENOENT)
 		return;
-	if (inode_is_looked_up(source_inodes(watcher->source), ino) && !add_number(&watcher->early, ino))
+	if (inode_is_looked_up(source_inodes(watcher->source), ino) && !number_list_add(&watcher->early, ino))
 		begin_drop_all(watcher);
 }
 
 static void drop_early(struct watcher *watcher)
 {
-	struct numbers_list early = watcher->early;
+	struct number_list early = watcher->early;
 
-	watcher->early = (struct numbers_list){.numbers = NULL};
+	watcher->early = (struct number_list){.numbers = NULL};
 	for (size_t i = 0; i < early.n; i++)
 		drop_inode(watcher, early.numbers[i], 0);
 	free(early.numbers);

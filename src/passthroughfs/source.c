@@ -245,13 +245,15 @@ static int step_down(const struct source *source, int dir_fd, const char *name)
 int source_open_above(const struct source *source, const char *path, const char **name)
 {
 	const char *rest = below_root(source, path);
+	const char *slash;
 	scoped_fd at = -1;
 
 	if (!rest || !*rest)
 		return -ENOENT;
 	at = fcntl(source->root_fd, F_DUPFD_CLOEXEC, 0);
-	while (at >= 0 && strchr(rest, '/')) {
-		const char *slash = strchr(rest, '/');
+	if (at < 0)
+		return -errno;
+	while ((slash = strchr(rest, '/'))) {
 		char step[NAME_MAX + 1];
 		int next;
 
@@ -259,12 +261,14 @@ int source_open_above(const struct source *source, const char *path, const char 
 			return -ENAMETOOLONG;
 		(void)snprintf(step, sizeof(step), "%.*s", (int)(slash - rest), rest);
 		next = step_down(source, at, step);
+		if (next < 0)
+			return next;
 		fd_close(&at);
 		at = next;
 		rest = slash + 1;
 	}
 	*name = rest;
-	return at == -1 ? -errno : take_fd(&at);
+	return take_fd(&at);
 }
 
 void source_attach(struct source *source, void *own)

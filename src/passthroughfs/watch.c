@@ -95,37 +95,33 @@ void watch_tell_own(struct watch *watch)
 	atomic_fetch_add(&watch->serial, 1); /* who looks at something now may have missed a change of our own */
 }
 
-static int mark(int queue, uint64_t events, int fd)
+static int mark(int queue, unsigned flags, uint64_t events, int fd)
 {
-	return fanotify_mark(queue, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, events | FAN_ONDIR, AT_FDCWD,
-			     fd_name(fd).path) < 0
-		       ? -errno
-		       : 0;
+	return fanotify_mark(queue, flags, events, AT_FDCWD, fd_name(fd).path) < 0 ? -errno : 0;
+}
+
+static int mark_file_system(int queue, uint64_t events, int fd)
+{
+	return mark(queue, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, events | FAN_ONDIR, fd);
 }
 
 int watch_file_system(struct watch *watch, int fd)
 {
-	int err = mark(watch->moves_fd, FAN_MOVED_FROM, fd);
+	int err = mark_file_system(watch->moves_fd, FAN_MOVED_FROM, fd);
 
-	return err ? err : mark(watch->fd, name_events | file_events, fd);
-}
-
-static int mark_ignored(const struct watch *watch, unsigned action, int fd)
-{
-	/* Evictable: it does not keep the inode in the kernel's memory. */
-	unsigned flags = action | FAN_MARK_IGNORE_SURV | (action == FAN_MARK_ADD ? FAN_MARK_EVICTABLE : 0);
-
-	return fanotify_mark(watch->fd, flags, FAN_MODIFY, AT_FDCWD, fd_name(fd).path) < 0 ? -errno : 0;
+	return err ? err : mark_file_system(watch->fd, name_events | file_events, fd);
 }
 
 int watch_ignore_writes(struct watch *watch, int fd)
 {
-	return watch ? mark_ignored(watch, FAN_MARK_ADD, fd) : -EOPNOTSUPP;
+	/* Evictable: it does not keep the inode in the kernel's memory. */
+	return watch ? mark(watch->fd, FAN_MARK_ADD | FAN_MARK_IGNORE_SURV | FAN_MARK_EVICTABLE, FAN_MODIFY, fd)
+		     : -EOPNOTSUPP;
 }
 
 int watch_notice_writes(struct watch *watch, int fd)
 {
-	int err = mark_ignored(watch, FAN_MARK_REMOVE, fd);
+	int err = mark(watch->fd, FAN_MARK_REMOVE | FAN_MARK_IGNORE_SURV, FAN_MODIFY, fd);
 
 	atomic_fetch_add(&watch->serial, 1);
 	return err == -ENOENT ? 0 : err; /* it was forgotten, and is not ignored any more */
