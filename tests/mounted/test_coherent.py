@@ -417,11 +417,6 @@ def test_what_changes_through_the_mount_shows_by_every_way_to_it(new_mount, plac
         kernel.umount(f"{source}/b", kernel.MNT_DETACH)
 
 
-def is_mounted(path):
-    with open("/proc/self/mountinfo", encoding="utf-8") as file:
-        return any(line.split()[4] == path for line in file)
-
-
 @pytest.mark.parametrize("sandbox", ["full", "none"])
 def test_what_is_mounted_in_the_source_shows_and_leaves_what_is_mounted_on_the_mount(new_mount, place, sandbox):
     source = f"{place}/source"
@@ -445,7 +440,7 @@ def test_what_is_mounted_in_the_source_shows_and_leaves_what_is_mounted_on_the_m
                 put(f"{source}/{name}/f")
                 soon(lambda: os.path.exists(f"{mount.mountpoint}/{name}/f"))
             assert os.readlink(f"/proc/self/fd/{file.fileno()}") == f"{mount.mountpoint}/deep/open"
-        assert is_mounted(f"{mount.mountpoint}/below") and os.path.exists(f"{mount.mountpoint}/below/f")
+        assert mounts.mount_at(f"{mount.mountpoint}/below") and os.path.exists(f"{mount.mountpoint}/below/f")
         kernel.umount(mounted.pop(), kernel.MNT_DETACH)
         soon(lambda: not os.path.exists(f"{mount.mountpoint}/deep/other/f"))
         kernel.umount(f"{mount.mountpoint}/below")

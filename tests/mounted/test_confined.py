@@ -36,7 +36,7 @@ from harness.children import Child, as_user, in_child
 from harness.escapes import ATTACKER, HIS_GROUP, OUTSIDE, SECRET_SIZE, Scene, Spot, attack_all
 from harness.escapes import attacker, detached, detached_after_use, exchange_for_ever, give, held, moved, moved_cwd
 from harness.escapes import moved_from_bind, moved_while_open, racing, replaced
-from harness.files import get, put
+from harness.files import error_of, get, put
 
 PASSTHROUGHFS = SOURCE_DISK
 TRIES = 60  # against passthroughfs, at least
@@ -602,11 +602,7 @@ def test_a_file_that_left_is_not_emptied_by_an_open_that_fails(new_mount, place,
     ).wait_mounted()
     fd = os.open(f"{mount.mountpoint}/file", os.O_PATH)
     os.rename(f"{place}/source/file", f"{place}/outside/file")
-    try:
-        os.close(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC))
-        error = 0
-    except OSError as err:
-        error = err.errno
+    error = error_of(os.open, f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_TRUNC)
     os.close(fd)
     got_out = get(f"{place}/outside/file") == b""
     assert got_out if subject is BY_DESCRIPTOR else (error, got_out) == (errno.ESTALE, False)

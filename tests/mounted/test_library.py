@@ -19,6 +19,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel, mounts
 from harness.children import Child
+from harness.files import error_of
 
 CAP_WRITEBACK_CACHE = 1 << 0
 CAP_PASSTHROUGH = 1 << 1
@@ -117,15 +118,6 @@ def probe(start, transport):
 @pytest.fixture
 def probe_many(start, many):
     return start(*many.options)
-
-
-def error_of(function, *args):
-    """The errno that a call fails with; None if it does not fail."""
-    try:
-        function(*args)
-    except OSError as err:
-        return err.errno
-    return None
 
 
 def with_fd(path, flags, function):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whole files, and waiting for what others do to show."""
+"""Whole files, what calls fail with, and waiting for what others do to show."""
 
 import time
 
@@ -12,6 +12,15 @@ def put(path, data=b""):
 def get(path):
     with open(path, "rb") as file:
         return file.read()
+
+
+def error_of(function, *args):
+    """The errno that a call fails with; None if it does not fail."""
+    try:
+        function(*args)
+    except OSError as err:
+        return err.errno
+    return None
 
 
 def wait_until(condition, timeout_s=10, pause_s=0.02):
