@@ -18,6 +18,7 @@
 #include <fuse_lowlevel.h>
 #include <fuse_opt.h>
 
+#include "deadline.h"
 #include "llfuse.h"
 
 /* FUSE_OPT_KEY, in a form that clang does not take for a mistake. */
@@ -34,20 +35,6 @@ static inline uint64_t ll_now_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
-/* When @ns, less than a second, have gone by, on CLOCK_MONOTONIC. */
-static inline struct timespec ll_deadline(long ns)
-{
-	struct timespec until;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += ns;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
-	return until;
 }
 
 /* Memory for when there is no other: see reserve.c. */
@@ -157,6 +144,15 @@ struct unmounter {
 	int fds[2];
 };
 
+/* The thread that stops a session that a signal is to stop: see writeback.c. */
+struct stopper {
+	pthread_mutex_t lock;
+	/* guarded by lock */
+	bool has_thread;
+	bool is_over; /* the loop has ended */
+	pthread_t thread;
+};
+
 struct llfuse_session {
 	/* Fixed before the mount; need no lock. */
 	struct llfuse_ops ops;
@@ -171,6 +167,7 @@ struct llfuse_session {
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
 	bool may_yield;
 	bool handles_signals;
+	void (*stopping)(struct llfuse_session *session, void *userdata);
 	struct llfuse_session *next_for_signals; /* guarded by the lock in signals.c */
 
 	struct fuse_session *fuse;
@@ -195,6 +192,7 @@ struct llfuse_session {
 	_Atomic unsigned n_lent; /* reserves that are lent now */
 	struct loop loop;
 	struct guard guard;
+	struct stopper stopper;
 	struct io_mode_table io_modes;
 	struct open_table opens;
 };
@@ -326,6 +324,9 @@ void ll_opens_add(struct llfuse_session *session, struct worker *worker, uint64_
 void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
 /* Once no thread answers requests any more: releases what is still open. */
 void ll_opens_release_all(struct llfuse_session *session);
+/* The inodes of the files that are open in one shard of the table: an array for the caller to free(3).  Returns 0 or
+ * -ENOMEM. */
+int ll_opens_list(struct llfuse_session *session, size_t shard, uint64_t **inos, size_t *n);
 
 /* log.c */
 /* So that ll_log_to_syslog() and the time in each line need no file any more. */
@@ -352,8 +353,13 @@ void ll_signals_block(void);
 /* A thread that takes no signals, from its first moment on.  Returns 0 or -errno. */
 int ll_thread_start(pthread_t *thread, void *(*run)(void *), void *arg);
 
-/* notify.c: from here on there are none, and those under way have returned.  While requests are still answered: a call
- * may wait for one. */
+/* notify.c */
+/* The loop waits for the calls under way before its threads stop answering: L14.  Returns whether there may be a call,
+ * which ll_notify_leave() then ends: it returns @result. */
+bool ll_notify_enter(struct llfuse_session *session);
+int ll_notify_leave(struct llfuse_session *session, int result);
+/* From here on there are none, and those under way have returned.  While requests are still answered: a call may wait for
+ * one. */
 void ll_notify_end(struct llfuse_session *session);
 
 /* cpus.c: before a program may have left /sys behind. */
@@ -371,10 +377,20 @@ int ll_unmounter_start(struct llfuse_session *session);
 /* Lets it unmount, or not, and waits for its end.  Returns false if the mount is still there though it should not. */
 bool ll_unmounter_end(struct llfuse_session *session, bool unmount);
 
+/* writeback.c */
+void ll_stopper_init(struct stopper *stopper);
+void ll_stopper_done(struct stopper *stopper);
+/* Lets the kernel write back what it has of files, and then stops the session; at once the second time.  Does not wait. */
+void ll_stopper_begin(struct llfuse_session *session);
+/* Once the loop has ended: waits for the thread, and from here on there is none. */
+void ll_stopper_end(struct llfuse_session *session);
+
 /* mount.c */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);
 /* Unmounts what it mounted, also if the connection is severed already. */
 void ll_unmount_session(struct llfuse_session *session);
+/* What the kernel knows without a request to us; 0 if it does not. */
+uint64_t ll_mount_id_of(const char *path);
 /* Detaches the mount @id at @mountpoint, if it is there.  Returns whether it is not there any more.  Allocates nothing. */
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id);
 

@@ -264,7 +264,7 @@ static int add_readers(struct llfuse_session *session)
 /* Until it is time to try again, whatever else happens; but not longer than the session. */
 static void pause_or_end(struct llfuse_session *session)
 {
-	struct timespec until = ll_deadline(RETRY_MS * 1000000L);
+	struct timespec until = deadline_after_ms(RETRY_MS);
 
 	while (!is_over(session))
 		if (sem_clockwait(&session->loop.events, CLOCK_MONOTONIC, &until) < 0 && errno != EINTR)

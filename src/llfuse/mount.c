@@ -144,8 +144,7 @@ static int try_mount(struct llfuse_session *session, const char *mountpoint)
 #define STATX_MNT_ID_UNIQUE 0x4000U /* Linux 6.8: an id that no later mount gets */
 #endif
 
-/* What the kernel knows without a request to us. */
-static uint64_t mount_id_of(const char *path)
+uint64_t ll_mount_id_of(const char *path)
 {
 	struct statx stx;
 
@@ -181,7 +180,7 @@ int ll_mount_session(struct llfuse_session *session, const struct llfuse_config 
 	err = try_mount(session, session->mountpoint);
 	if (err)
 		return err;
-	session->mount_id = mount_id_of(session->mountpoint);
+	session->mount_id = ll_mount_id_of(session->mountpoint);
 	return 0;
 }
 
@@ -198,10 +197,10 @@ static void detach(const char *mountpoint)
 
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id)
 {
-	if (!id || mount_id_of(mountpoint) != id)
+	if (!id || ll_mount_id_of(mountpoint) != id)
 		return true;
 	detach(mountpoint);
-	return mount_id_of(mountpoint) != id;
+	return ll_mount_id_of(mountpoint) != id;
 }
 
 /* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through

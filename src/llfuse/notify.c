@@ -4,21 +4,19 @@
 
 #include "internal.h"
 
-static int leave(struct llfuse_session *session, int result)
+int ll_notify_leave(struct llfuse_session *session, int result)
 {
 	if (atomic_fetch_sub(&session->n_notifying, 1) == 1 && atomic_load(&session->is_closed_for_notify))
 		sem_post(&session->loop.events);
 	return result;
 }
 
-/* The loop waits for the calls under way before its threads stop answering: L14.  Returns whether there may be a call,
- * which leave() then ends. */
-static bool enter(struct llfuse_session *session)
+bool ll_notify_enter(struct llfuse_session *session)
 {
 	atomic_fetch_add(&session->n_notifying, 1);
 	if (atomic_load(&session->is_initialized) && !atomic_load(&session->is_closed_for_notify))
 		return true;
-	(void)leave(session, 0);
+	(void)ll_notify_leave(session, 0);
 	return false;
 }
 
@@ -31,47 +29,47 @@ void ll_notify_end(struct llfuse_session *session)
 
 int llfuse_notify_inval_inode(struct llfuse_session *session, uint64_t ino, off_t off, off_t len)
 {
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return leave(session, fuse_lowlevel_notify_inval_inode(session->fuse, ino, off, len));
+	return ll_notify_leave(session, fuse_lowlevel_notify_inval_inode(session->fuse, ino, off, len));
 }
 
 int llfuse_notify_inval_entry(struct llfuse_session *session, uint64_t parent, const char *name)
 {
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return leave(session, fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name)));
+	return ll_notify_leave(session, fuse_lowlevel_notify_inval_entry(session->fuse, parent, name, strlen(name)));
 }
 
 int llfuse_notify_delete(struct llfuse_session *session, uint64_t parent, uint64_t child, const char *name)
 {
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return leave(session, fuse_lowlevel_notify_delete(session->fuse, parent, child, name, strlen(name)));
+	return ll_notify_leave(session, fuse_lowlevel_notify_delete(session->fuse, parent, child, name, strlen(name)));
 }
 
 int llfuse_notify_expire_entry(struct llfuse_session *session, uint64_t parent, const char *name)
 {
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return leave(session, fuse_lowlevel_notify_expire_entry(session->fuse, parent, name, strlen(name)));
+	return ll_notify_leave(session, fuse_lowlevel_notify_expire_entry(session->fuse, parent, name, strlen(name)));
 }
 
 int llfuse_notify_store(struct llfuse_session *session, uint64_t ino, off_t off, const void *buf, size_t size)
 {
 	struct fuse_bufvec bufv = FUSE_BUFVEC_INIT(size);
 
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
 	bufv.buf[0].mem = (void *)buf;
-	return leave(session, fuse_lowlevel_notify_store(session->fuse, ino, off, &bufv, 0));
+	return ll_notify_leave(session, fuse_lowlevel_notify_store(session->fuse, ino, off, &bufv, 0));
 }
 
 int llfuse_notify_increment_epoch(struct llfuse_session *session)
 {
-	if (!enter(session))
+	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return leave(session, fuse_lowlevel_notify_increment_epoch(session->fuse));
+	return ll_notify_leave(session, fuse_lowlevel_notify_increment_epoch(session->fuse));
 }
 
 int llfuse_poll_notify(struct llfuse_poll *poll)

@@ -150,10 +150,12 @@ static struct llfuse_session *new_session(const struct llfuse_ops *ops, const st
 	session->wanted_transport = config->transport;
 	session->may_yield = !config->no_yield && config->transport != LLFUSE_TRANSPORT_DEV_FUSE;
 	session->handles_signals = !config->no_signals;
+	session->stopping = config->stopping;
 	pthread_mutex_init(&session->serial_lock, NULL);
 	pthread_mutex_init(&session->workers_lock, NULL);
 	ll_loop_init(&session->loop);
 	ll_guard_init(&session->guard);
+	ll_stopper_init(&session->stopper);
 	ll_io_modes_init(&session->io_modes);
 	ll_opens_init(&session->opens);
 	return session;
@@ -165,6 +167,7 @@ static void free_session(struct llfuse_session *session)
 	ll_opens_done(&session->opens);
 	ll_io_modes_done(&session->io_modes);
 	ll_loop_done(&session->loop);
+	ll_stopper_done(&session->stopper);
 	ll_guard_done(&session->guard);
 	pthread_mutex_destroy(&session->workers_lock);
 	pthread_mutex_destroy(&session->serial_lock);
@@ -277,6 +280,7 @@ int llfuse_main(struct llfuse_session *session)
 	if (!err)
 		err = atomic_load(&session->init_error);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "left main loop: %s", err ? strerror(-err) : "done");
+	ll_stopper_end(session);
 	if (session->handles_signals)
 		ll_signals_stop();
 	return err;

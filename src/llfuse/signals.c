@@ -134,7 +134,7 @@ static void act_on_locked(int signal)
 			continue;
 		}
 		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "signal %s", sigabbrev_np(signal));
-		llfuse_stop(session);
+		ll_stopper_begin(session);
 	}
 }
 

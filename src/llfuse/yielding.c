@@ -26,7 +26,7 @@
 enum {
 	STREAK = 8, /* requests, each soon after the one before, that make it worth while */
 	SOON_NS = 500000,
-	LOOK_NS = 2000000, /* how long a thread may be without a request before it is put back */
+	LOOK_MS = 2, /* how long a thread may be without a request before it is put back */
 	MIN_PAUSE_NS = 10000000, /* of a thread that was starved */
 	MAX_PAUSE_NS = 1000000000,
 	LONG_NS = 100000000, /* yielding so long without being starved: it was worth while */
@@ -178,7 +178,7 @@ static bool gets_on(struct yielding *yielding)
 	uint64_t n = atomic_load(&yielding->n_requests), now = ll_now_ns();
 
 	if (n == yielding->seen)
-		return now - yielding->seen_ns < LOOK_NS;
+		return now - yielding->seen_ns < LOOK_MS * UINT64_C(1000000);
 	yielding->seen = n;
 	yielding->seen_ns = now;
 	return true;
@@ -221,7 +221,7 @@ static bool look_at_all(struct llfuse_session *session, bool is_stopping)
 /* Until it is time to look, or something is asked. */
 static void wait_a_little(struct guard *guard)
 {
-	struct timespec until = ll_deadline(LOOK_NS);
+	struct timespec until = deadline_after_ms(LOOK_MS);
 
 	(void)sem_clockwait(&guard->events, CLOCK_MONOTONIC, &until);
 }

@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sessions [--own] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
+ * sessions [--own] [--dawdle] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
  * the mount, that takes any signal; a second session on DIR; and with --own a handler for SIGHUP and SIGUSR1 and
- * SIGINT ignored.  On stdout it tells which session has been closed, and what its signals do then.
+ * SIGINT ignored; with --dawdle a signal is not enough to end it.  On stdout it tells which session has been closed, and what its signals do then.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "llfuse.h"
 
 struct options {
-	bool has_own_signals;
+	bool has_own_signals, dawdles;
 	char *other;
 };
 
 static const struct llfuse_option option_table[] = {
 	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
+	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "wait for a second signal"},
 	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -71,6 +74,18 @@ static void *stand_by(void *arg)
 	return arg;
 }
 
+/* Until the session is stopped by somebody else, as notifications tell. */
+static void dawdle(struct llfuse_session *session, void *userdata)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+
+	(void)userdata;
+	(void)!write(STDOUT_FILENO, "stopping\n", 9);
+	while (llfuse_notify_inval_inode(session, 1, -1, 0) != -ENODEV)
+		(void)nanosleep(&moment, NULL);
+	(void)!write(STDOUT_FILENO, "stopped\n", 8);
+}
+
 struct serving {
 	pthread_t thread;
 	struct llfuse_config config;
@@ -95,6 +110,7 @@ static int run(const struct llfuse_config *config, const struct options *options
 	int n = options->other ? 2 : 1, err = 0;
 
 	all[1].config.mountpoint = options->other;
+	all[0].config.stopping = options->dawdles ? dawdle : NULL;
 	for (int i = 0; i < n; i++)
 		if (llfuse_init(&ops, &all[i].config, NULL, &all[i].session))
 			return 1;

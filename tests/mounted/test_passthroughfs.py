@@ -503,6 +503,18 @@ def test_what_a_map_stored_shows_when_the_file_is_closed(passthroughfs):
         assert there.st_blocks >= size // 512
 
 
+def test_what_a_map_stored_outlives_the_signal_that_ends_the_mount(new_mount, transport):
+    mount = new_mount("passthroughfs", *transport.options, "-o", "data=daemon")
+    path = os.path.join(mount.mountpoint, "f")
+    put(path, b"-" * 4096)
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096) as view:
+        os.close(fd)
+        view[:6] = b"stored"
+        mount.stop(signal.SIGTERM)
+    assert get(os.path.join(mount.source, "f")) == b"stored" + b"-" * 4090
+
+
 # --- Who moves the bytes ----------------------------------------------------------------------
 
 

@@ -113,6 +113,28 @@ def test_a_session_that_closes_leaves_the_signals_to_the_other(sessions, transpo
     assert mount.stdout().endswith(f"closed all: {RESTORED}\n")
 
 
+@pytest.mark.concurrent
+def test_a_signal_lets_the_program_take_what_the_kernel_has_and_a_second_one_does_not(sessions, transport):
+    mount, _ = sessions(*transport.options, "--dawdle")
+    os.stat(mount.mountpoint)  # from the first request on
+    mount.send_signal(signal.SIGTERM)
+    wait_told(mount, "stopping")
+    assert os.stat(mount.mountpoint).st_nlink == 2  # is answered
+    assert "stopped" not in mount.stdout()
+    mount.stop(signal.SIGTERM)
+    assert mount.stdout().endswith(f"stopped\nclosed first: {RESTORED}\nclosed all: {RESTORED}\n")
+
+
+@pytest.mark.concurrent
+def test_an_unmount_does_not_wait_for_a_program_that_is_told_to_stop(sessions, transport):
+    mount, _ = sessions(*transport.options, "--dawdle")
+    os.stat(mount.mountpoint)  # from the first request on
+    mount.send_signal(signal.SIGTERM)
+    wait_told(mount, "stopping")
+    mount.stop("umount")
+    assert mount.stdout().endswith(f"stopped\nclosed first: {RESTORED}\nclosed all: {RESTORED}\n")
+
+
 def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
     mount, _ = sessions(*many.options, "--own")
     mount.send_signal(signal.SIGINT)
