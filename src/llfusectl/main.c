@@ -120,6 +120,7 @@ static int run_limits(const char *mountpoint, char **words)
 
 /* How often the progress is looked at. */
 #define LOOK_NS 50000000
+#define LOOK_FIRST_NS 100000
 #define BAR_WIDTH 40
 
 static void draw_bar(const struct control_copy *copy)
@@ -153,14 +154,36 @@ static int wait_for_copy(int fd, struct control_copy *copy)
 	return err;
 }
 
+/* What the kernel has collected and not yet handed on is of the tree, too.  Returns 0 or an errno. */
+static int flush(int fd)
+{
+	struct timespec look = {.tv_nsec = LOOK_FIRST_NS};
+	uint64_t number = 0;
+
+	if (ioctl(fd, CONTROL_FLUSH, &number) < 0)
+		return errno;
+	for (;;) {
+		if (ioctl(fd, CONTROL_FLUSH, &number) < 0)
+			return errno;
+		if (!number)
+			return 0;
+		(void)nanosleep(&look, NULL); /* a signal only makes us look sooner */
+		if (look.tv_nsec < LOOK_NS)
+			look.tv_nsec *= 2;
+	}
+}
+
 /* Returns 0 or the errno of why it could not be begun, or looked at. */
 static int save(int fd, const char *path, struct control_copy *copy)
 {
 	struct control_path request = {0};
+	int err;
 
 	snprintf(request.path, sizeof(request.path), "%s", path);
-	/* What the kernel has collected and not yet handed on is of the tree, too. */
-	if (syncfs(fd) < 0 || ioctl(fd, CONTROL_SAVE, &request) < 0)
+	err = flush(fd);
+	if (err)
+		return err;
+	if (ioctl(fd, CONTROL_SAVE, &request) < 0)
 		return errno;
 	return wait_for_copy(fd, copy);
 }
@@ -215,14 +238,15 @@ static int run_save(const char *mountpoint, char **words)
 
 static int run_sync(const char *mountpoint, char **words)
 {
-	int fd, err = 0;
+	int fd, err;
 
 	if (words[0])
 		return usage_error("one operand too many: ", words[0]);
 	fd = open_root(mountpoint);
 	if (fd < 0)
 		return EXIT_REFUSED;
-	if (syncfs(fd) < 0 || ioctl(fd, CONTROL_SYNC) < 0)
+	err = flush(fd);
+	if (!err && ioctl(fd, CONTROL_SYNC) < 0)
 		err = errno;
 	close(fd);
 	return err ? failure(mountpoint, err == ENODATA ? "has no database (db=FILE)" : explain(err)) : 0;

@@ -61,4 +61,9 @@ struct control_copy {
 /* Commits to the database of the mount.  -EPERM, -ENODATA if there is none, and why it cannot be done: -ENOSPC, -EIO ... */
 #define CONTROL_SYNC _IO('L', 4)
 
+/* Before both: with 0 it begins to let the kernel write back what it has of files (stores to mappings, writes that it
+ * collects), and gives a number; with that number it gives 0 once that is done, and else the number again.  -EPERM, -EINVAL for a
+ * number that it did not give, -ENOMEM if not all could be written back. */
+#define CONTROL_FLUSH _IOWR('L', 5, uint64_t)
+
 #endif

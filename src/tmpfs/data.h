@@ -109,6 +109,9 @@ struct data_ops {
 	int (*open)(struct data_plane *plane, struct data *data, unsigned flags, void *request);
 	void (*close)(struct data_plane *plane, struct data *data, unsigned flags);
 
+	/* Whether there are open files whose I/O goes through us.  Any thread, without a lock. */
+	bool (*has_ours)(const struct data_plane *plane);
+
 	/* Whether somebody may write now without our seeing it. */
 	bool (*is_changing)(const struct data *data);
 

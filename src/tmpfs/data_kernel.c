@@ -24,6 +24,7 @@ struct kernel_plane {
 	struct data_plane plane;
 	struct backing_store store;
 	bool is_abandoned;
+	_Atomic unsigned n_ours; /* files that are open and not handed out */
 };
 
 static struct kernel_plane *of(struct data_plane *plane)
@@ -402,6 +403,8 @@ static int kernel_open(struct data_plane *plane, struct data *data, unsigned fla
 		return handle;
 	}
 	backing->is_handed_out = handle > 0;
+	if (backing->opens == 1 && handle == 0)
+		atomic_fetch_add(&of(plane)->n_ours, 1);
 	if (handle > 0)
 		backing->was_handed_out = true;
 	if (flags & DATA_OPEN_WRITER) {
@@ -437,8 +440,11 @@ static void kernel_close(struct data_plane *plane, struct data *data, unsigned f
 	backing->is_stale = true;
 	if (flags & DATA_OPEN_WRITER)
 		backing->writers--;
-	if (backing->opens == 0)
-		backing->is_handed_out = false;
+	if (backing->opens > 0)
+		return;
+	if (!backing->is_handed_out)
+		atomic_fetch_sub(&of(plane)->n_ours, 1);
+	backing->is_handed_out = false;
 }
 
 static void kernel_read_ahead(struct data_plane *plane, struct data *data)
@@ -455,6 +461,11 @@ static void kernel_tidy(struct data_plane *plane, struct data *data)
 	/* Who has mapped it would go on to see what is another file's then. */
 	if (is_empty(&data->backing->look) && !backing_is_in_use(store_of(plane), data->backing))
 		kernel_clear(plane, data);
+}
+
+static bool kernel_has_ours(const struct data_plane *plane)
+{
+	return atomic_load(&((const struct kernel_plane *)plane)->n_ours) > 0;
 }
 
 static bool kernel_is_changing(const struct data *data)
@@ -522,6 +533,7 @@ static const struct data_ops data_kernel_ops = {
 	.copy = kernel_copy,
 	.open = kernel_open,
 	.close = kernel_close,
+	.has_ours = kernel_has_ours,
 	.is_changing = kernel_is_changing,
 	.is_exposed = kernel_is_exposed,
 	.is_stale = kernel_is_stale,

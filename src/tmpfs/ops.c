@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of handlers, and what is agreed with the kernel.  See ops.h. */
 #include "database.h"
+#include "flusher.h"
 #include "ops.h"
 #include "saver.h"
 
@@ -61,10 +62,16 @@ static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, const cha
 	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: heap%s (%s)", fs->writeback ? ", writeback cache" : "", reason);
 }
 
-static void start_saver(struct tmpfs *fs, struct llfuse_conn *conn)
+static void start_threads(struct tmpfs *fs, struct llfuse_conn *conn)
 {
-	int err = saver_start(fs->saver);
+	const unsigned interval_ms = saver_keeps(fs->saver) ? fs->database->interval_s * 1000 : 0;
+	int err = flusher_new(fs->tree, conn->session, &fs->flusher);
 
+	if (!err)
+		err = saver_start(fs->saver);
+	/* What it asks for in the first half is committed in the second: see op_write(). */
+	if (!err && interval_ms > 0)
+		err = flusher_start(fs->flusher, interval_ms / 2);
 	if (!err)
 		return;
 	llfuse_log(LLFUSE_LOG_ERROR, NAME, "cannot make a thread to commit with: %s", strerror(-err));
@@ -93,13 +100,14 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 		use_kernel_plane(conn);
 	}
 	if (!conn->error)
-		start_saver(fs, conn);
+		start_threads(fs, conn);
 }
 
 static void op_destroy(void *userdata)
 {
 	struct tmpfs *fs = userdata;
 
+	flusher_free(fs->flusher);
 	fs->store_err = database_close(fs);
 	tree_free(fs->tree);
 	fs->tree = NULL;

@@ -24,10 +24,12 @@ enum tmpfs_plane {
 
 struct database_options;
 struct saver;
+struct flusher;
 
 struct tmpfs {
 	struct tree *tree; /* freed by destroy */
 	struct saver *saver; /* the same */
+	struct flusher *flusher; /* the same; made by init */
 	const struct database_options *database;
 	int store_err; /* why not all could be committed in the end, or 0 */
 	/* Fixed before the mount. */

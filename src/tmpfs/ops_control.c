@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What llfusectl asks.  See control.h. */
 #include "control.h"
+#include "flusher.h"
 #include "ops.h"
 #include "saver.h"
 
@@ -86,11 +87,27 @@ static int control_sync(struct llfuse_request *req)
 	return saver_keeps(tmpfs_of(req)->saver) ? saver_sync(tmpfs_of(req)->saver) : -ENODATA;
 }
 
+static int control_flush(struct llfuse_request *req, uint64_t *number)
+{
+	struct flusher *flusher = tmpfs_of(req)->flusher;
+	int err;
+
+	if (!may_change(req))
+		return -EPERM;
+	if (*number == 0)
+		return flusher_begin(flusher, number);
+	err = flusher_look(flusher, *number);
+	if (!err)
+		*number = 0;
+	return err == -EINPROGRESS ? 0 : err;
+}
+
 /* What goes in and comes out of one request; the buffers of the request may lie anywhere. */
 union control {
 	struct control_limits limits;
 	struct control_path path;
 	struct control_copy copy;
+	uint64_t number;
 };
 
 static int control(struct llfuse_request *req, unsigned cmd, union control *control)
@@ -104,6 +121,8 @@ static int control(struct llfuse_request *req, unsigned cmd, union control *cont
 		return control_copy(req, &control->copy);
 	case CONTROL_SYNC:
 		return control_sync(req);
+	case CONTROL_FLUSH:
+		return control_flush(req, &control->number);
 	default:
 		return -ENOTTY;
 	}

@@ -203,6 +203,8 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	if (!inode)
 		return -ESTALE;
 	n = file_write(inode, tree->plane, buf, size, (uint64_t)off, write_flags(req, inode, file));
+	if (file->is_writepage)
+		saver_hurry(tmpfs_of(req)->saver); /* it was done before now */
 	if (file->is_writepage && n != (ssize_t)size)
 		n = lose(req, inode, (uint64_t)off + size, n);
 	tree_put(tree, inode);

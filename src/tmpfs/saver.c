@@ -2,6 +2,8 @@
 /* When a tree is stored.  See saver.h. */
 #include "saver_internal.h"
 
+#include "deadline.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,22 +104,6 @@ static int commit(struct saver *saver)
 	return err;
 }
 
-static void deadline_after_ms(struct timespec *deadline, unsigned ms)
-{
-	(void)clock_gettime(CLOCK_MONOTONIC, deadline); /* fails only for an unknown clock */
-	deadline->tv_sec += ms / 1000;
-	deadline->tv_nsec += ms % 1000 * 1000000L;
-	if (deadline->tv_nsec >= 1000000000) {
-		deadline->tv_sec++;
-		deadline->tv_nsec -= 1000000000;
-	}
-}
-
-static bool is_before(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
-}
-
 /* So that a commit finds it done.  Returns whether there was something to do. */
 static bool settle_unlocked(struct saver *saver)
 {
@@ -131,23 +117,33 @@ static bool settle_unlocked(struct saver *saver)
 	return is_busy;
 }
 
+/* When the next commit is to begin if nobody waits for it. */
+static struct timespec due_locked(const struct saver *saver)
+{
+	struct timespec due = saver->last_begin;
+
+	due.tv_sec += saver->options.interval_s;
+	return saver->is_hurried && deadline_is_before(&saver->hurried, &due) ? saver->hurried : due;
+}
+
 /* Until somebody waits for a commit, or it is time for one. */
 static void wait_locked(struct saver *saver)
 {
-	struct timespec due = saver->last_begin, look;
+	struct timespec due, look;
 
-	due.tv_sec += saver->options.interval_s;
 	while (saver->wanted == saver->begun && !saver->is_stopping) {
-		deadline_after_ms(&look, settle_unlocked(saver) ? LOOK_BUSY_MS : LOOK_MS);
+		look = deadline_after_ms(settle_unlocked(saver) ? LOOK_BUSY_MS : LOOK_MS);
 		if (saver->wanted > saver->begun || saver->is_stopping)
 			return; /* while it was not locked */
-		if (saver->options.interval_s > 0 && is_before(&due, &look))
+		due = due_locked(saver);
+		if (saver->options.interval_s > 0 && deadline_is_before(&due, &look))
 			look = due;
-		(void)pthread_cond_timedwait(&saver->to_do, &saver->lock, &look);
+		(void)pthread_cond_clockwait(&saver->to_do, &saver->lock, CLOCK_MONOTONIC, &look);
 		if (journal_weight(saver->tree->journal) > HEAVY)
 			return;
-		deadline_after_ms(&look, 0);
-		if (saver->options.interval_s > 0 && !is_before(&look, &due))
+		due = due_locked(saver);
+		look = deadline_after_ms(0);
+		if (saver->options.interval_s > 0 && !deadline_is_before(&look, &due))
 			return;
 	}
 }
@@ -160,7 +156,8 @@ static void commit_once_locked(struct saver *saver)
 
 	if (saver->wanted < number)
 		saver->wanted = number;
-	deadline_after_ms(&saver->last_begin, 0);
+	saver->last_begin = deadline_after_ms(0);
+	saver->is_hurried = false;
 	pthread_mutex_unlock(&saver->lock);
 	err = commit(saver);
 	tell(saver, err);
@@ -195,6 +192,19 @@ bool saver_keeps(const struct saver *saver)
 	return saver && saver->store;
 }
 
+void saver_hurry(struct saver *saver)
+{
+	if (!saver_keeps(saver))
+		return;
+	pthread_mutex_lock(&saver->lock);
+	if (!saver->is_hurried) {
+		saver->is_hurried = true;
+		saver->hurried = deadline_after_ms(saver->options.interval_s * 1000 / 2);
+		pthread_cond_signal(&saver->to_do);
+	}
+	pthread_mutex_unlock(&saver->lock);
+}
+
 int saver_sync(struct saver *saver)
 {
 	uint64_t number;
@@ -226,19 +236,12 @@ int saver_sync(struct saver *saver)
 /* ------------------------------------------------------------------------ */
 /* Life                                                                      */
 
-static int init_conditions(struct saver *saver)
+/* None of these fails for the default kind. */
+static void init_locks(struct saver *saver)
 {
-	pthread_condattr_t attr;
-	int err = pthread_condattr_init(&attr);
-
-	if (err)
-		return -err;
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* known */
-	err = pthread_cond_init(&saver->to_do, &attr);
-	(void)pthread_condattr_destroy(&attr); /* never fails */
-	(void)pthread_cond_init(&saver->done, NULL); /* never fails for the default kind */
+	(void)pthread_cond_init(&saver->to_do, NULL);
+	(void)pthread_cond_init(&saver->done, NULL);
 	(void)pthread_mutex_init(&saver->lock, NULL);
-	return -err;
 }
 
 int saver_new(struct tree *tree, struct store *store, struct store *source, const struct saver_options *options,
@@ -250,13 +253,11 @@ int saver_new(struct tree *tree, struct store *store, struct store *source, cons
 	if (!saver)
 		return -ENOMEM;
 	err = hashes_new(&saver->hashes);
-	if (!err)
-		err = init_conditions(saver);
 	if (err) {
-		hashes_free(saver->hashes);
 		free(saver);
 		return err;
 	}
+	init_locks(saver);
 	saver->tree = tree;
 	saver->store = store;
 	saver->source = source;
@@ -273,7 +274,7 @@ int saver_start(struct saver *saver)
 
 	if (!saver_keeps(saver))
 		return 0;
-	deadline_after_ms(&saver->last_begin, 0);
+	saver->last_begin = deadline_after_ms(0);
 	err = pthread_create(&saver->thread, NULL, run, saver);
 	saver->is_running = err == 0;
 	return -err;

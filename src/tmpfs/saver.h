@@ -34,6 +34,9 @@ int saver_start(struct saver *saver);
 /* Whether there is a database to commit to.  @saver may be NULL, here and in saver_start(): then there is none. */
 bool saver_keeps(const struct saver *saver);
 
+/* Something is noted now that was done up to half the interval ago. */
+void saver_hurry(struct saver *saver);
+
 /* Returns 0 once all is committed that was done before, or why it is not; what saver_new() was given no store for needs
  * no commit.  Before saver_start() the caller commits by himself; after it any thread may. */
 int saver_sync(struct saver *saver);

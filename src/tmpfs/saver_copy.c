@@ -3,11 +3,11 @@
 #include "saver_internal.h"
 
 #include "path.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,29 +172,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* The thread that asks may be one that yields the CPU to all others, and is bound to one (sched(7)): everybody waits while
- * the copy is taken. */
-static int start_copier(struct saver *saver)
-{
-	const struct sched_param param = {.sched_priority = 0};
-	pthread_attr_t attr;
-	cpu_set_t cpus;
-	int err;
-
-	err = -pthread_attr_init(&attr);
-	if (err)
-		return err;
-	(void)pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
-	(void)pthread_attr_setschedpolicy(&attr, SCHED_OTHER);
-	(void)pthread_attr_setschedparam(&attr, &param);
-	if (sched_getaffinity(getpid(), sizeof(cpus), &cpus) ==
-	    0) /* the main thread's; with more CPUs than fit, stay */
-		(void)pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
-	err = -pthread_create(&saver->copier, &attr, run, saver);
-	(void)pthread_attr_destroy(&attr);
-	return err;
-}
-
 int saver_begin_copy(struct saver *saver, const char *path)
 {
 	int err = 0;
@@ -211,7 +188,8 @@ int saver_begin_copy(struct saver *saver, const char *path)
 	saver->copy = (struct saver_copy){.state = SAVER_COPY_RUNS};
 	atomic_store(&saver->progress.done, 0);
 	atomic_store(&saver->progress.total, 0);
-	err = start_copier(saver);
+	/* Everybody waits while the copy is taken. */
+	err = thread_start(&saver->copier, run, saver);
 	if (err)
 		saver->copy.state = SAVER_COPY_NONE;
 	else

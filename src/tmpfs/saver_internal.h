@@ -27,6 +27,8 @@ struct saver {
 	uint64_t wanted, begun, ended;
 	int err; /* of the last */
 	bool is_running, is_stopping;
+	bool is_hurried; /* the next one is due at hurried, whenever the last was */
+	struct timespec hurried;
 
 	/* guarded by lock, but for the progress */
 	bool has_copier; /* copier is to be joined */

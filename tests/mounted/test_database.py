@@ -337,7 +337,7 @@ SYNCED = {
         lambda top: os.stat(f"{top}/a/old").st_mode & 0o777 == 0o640 and os.getxattr(f"{top}/a/old", "user.x") == b"y",
     ),
     "O_SYNC": (lambda top: write_o_sync(f"{top}/a/sync"), lambda top: get(f"{top}/a/sync") == b"by itself"),
-    "syncfs of llfusectl": (
+    "llfusectl sync": (
         lambda top: (put(f"{top}/a/x", b"1"), ctl("sync", top)),
         lambda top: get(f"{top}/a/x") == b"1",
     ),
@@ -376,6 +376,118 @@ def test_an_interval_commits_what_nobody_waits_for(database):
     sql = "SELECT data FROM chunks, contents WHERE chunks.inode = contents.inode AND name = ?"
     wait_until(lambda: query(database.path, sql, b"f") == [(b"some bytes",)], 20)
     wait_until(lambda: query(database.path, sql, b"open") == [(b"not closed",)], 20)
+
+
+@pytest.fixture
+def kernel_that_waits():
+    """It writes back what is dirty only when it is asked to."""
+    settings = {"dirty_writeback_centisecs": "0", "dirty_expire_centisecs": "360000"}
+    before = {}
+    try:
+        for name, value in settings.items():
+            path = f"/proc/sys/vm/{name}"
+            before[path] = get(path)
+            put(path, value.encode())
+        yield
+    finally:
+        for path, value in before.items():
+            put(path, value)
+
+
+def plain(path):
+    put(path, b"-" * 4096)
+
+
+def set_id(path):
+    plain(path)
+    os.chmod(path, 0o2755)
+
+
+def in_sync(path):
+    plain(path)
+    kept.append(os.open(path, os.O_RDWR | os.O_SYNC))
+
+
+@contextlib.contextmanager
+def stored_to_a_mapping(path, data):
+    """By a mapping that lives on."""
+    fd = os.open(path, os.O_RDWR)
+    with mmap.mmap(fd, 4096) as mapped:
+        os.close(fd)
+        mapped[: len(data)] = data
+        yield
+
+
+MAPPED = pytest.mark.parametrize("make", [plain, set_id, in_sync])
+
+
+@needs_root
+@MAPPED
+def test_a_store_to_a_mapping_is_committed_in_time(database, kernel_that_waits, make):
+    """The kernel keeps it in pages of its own, where the file's bytes come to us."""
+    mount = database.mount("-o", "commit=1")
+    make(f"{mount.mountpoint}/f")
+    for data in (b"first", b"again"):
+        with stored_to_a_mapping(f"{mount.mountpoint}/f", data):
+            sql = "SELECT substr(data, 1, 5) FROM chunks"
+            wait_until(lambda: query(database.path, sql) == [(data,)], mounts.TIMEOUT_S)
+
+
+@needs_root
+@MAPPED
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_store_to_a_mapping_outlives_the_signal_that_ends_the_mount(database, kernel_that_waits, make, number):
+    mount = database.mount("-o", "commit=0")
+    make(f"{mount.mountpoint}/f")
+    with stored_to_a_mapping(f"{mount.mountpoint}/f", b"stored"):
+        database.stop(mount, number)
+    while kept:
+        os.close(kept.pop())
+    mount = database.mount()
+    assert get(f"{mount.mountpoint}/f") == b"stored" + b"-" * 4090
+
+
+@needs_root
+@MAPPED
+def test_a_store_to_a_mapping_is_in_what_is_asked_for(database, kernel_that_waits, make):
+    mount = database.mount("-o", "commit=0")
+    make(f"{mount.mountpoint}/f")
+    sql = "SELECT substr(data, 1, 5) FROM chunks"
+    with stored_to_a_mapping(f"{mount.mountpoint}/f", b"first"):
+        ctl("sync", mount.mountpoint)
+        assert query(database.path, sql) == [(b"first",)]
+    with stored_to_a_mapping(f"{mount.mountpoint}/f", b"again"):
+        copy = os.path.join(database.place, "copy.db")
+        ctl("save", mount.mountpoint, copy)
+        assert query(copy, sql) == [(b"again",)]
+
+
+def test_a_copy_has_what_the_kernel_had_collected(database):
+    """Without a database it collects what is written."""
+    mount = database.mount_plain()
+    files = [os.open(f"{mount.mountpoint}/{number}", os.O_WRONLY | os.O_CREAT) for number in range(100)]
+    for file in files:
+        os.write(file, b"collected")
+    copy = os.path.join(database.place, "copy.db")
+    ctl("save", mount.mountpoint, copy)
+    for file in files:
+        os.close(file)
+    assert query(copy, "SELECT DISTINCT data, count(*) FROM chunks") == [(b"collected", 100)]
+
+
+@needs_root
+@MAPPED
+def test_a_store_to_a_mapping_is_committed_in_time_below_another_mount(database, kernel_that_waits, make):
+    """There the root directory, by way of which the kernel is asked, cannot be reached."""
+    mount = database.mount("-o", "commit=1")
+    make(f"{mount.mountpoint}/f")
+    with stored_to_a_mapping(f"{mount.mountpoint}/f", b"first"):
+        kernel.mount(database.place, mount.mountpoint, None, kernel.MS_BIND)
+        try:
+            sql = "SELECT substr(data, 1, 5) FROM chunks"
+            wait_until(lambda: query(database.path, sql) == [(b"first",)], mounts.TIMEOUT_S)
+        finally:
+            kernel.umount(mount.mountpoint)
 
 
 def test_a_file_that_stays_open_is_committed_again_and_again(database):
