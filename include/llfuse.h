@@ -578,12 +578,9 @@ struct llfuse_config {
 	 * however that ends, and llfuse_close() waits for it.
 	 */
 	bool unmount_from_outside;
-	/**
-	 * Called by a thread of the library's when a signal is to stop the session, while requests are still answered; the session
-	 * ends once it returns, and at once with a second signal.  The time to take what the kernel still has of files: llfuse_write_back_opens()
-	 * has been called, so that only a file system without an open handler need do more (llfuse_notify_inval_inode()).  NULL: nothing.
-	 */
-	void (*stopping)(struct llfuse_session *session, void *userdata);
+	/** llfuse_syncfs() will be called again and again: the process that it takes is forked once, when it is mounted, and not
+	 * each time. */
+	bool syncs_often;
 };
 
 /**
@@ -598,7 +595,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 
 /**
  * Answers requests until llfuse_stop(), SIGINT, SIGTERM, SIGHUP, or an unmount from
- * outside.  Before a signal ends it the kernel writes back what it has of open files; a second one ends that.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
+ * outside.  Before a signal ends it the kernel writes back what it has of files, as
+ * with llfuse_syncfs(); a second SIGINT or SIGTERM does not wait for that.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
  * signal concerns all sessions of the process; those that the program ignores or handles are left to it.
  * Returns 0, or -errno, which has then been logged: -ENOMEM, -EAGAIN (there can be no thread
  * for it), or what the connection to the kernel failed with.  Once per session.
@@ -684,19 +682,13 @@ int llfuse_notify_store(struct llfuse_session *session, uint64_t ino, off_t off,
 int llfuse_notify_increment_epoch(struct llfuse_session *session);
 
 /**
- * Asks the kernel to write back what it has of files: stores to mappings, and with LLFUSE_CAP_WRITEBACK_CACHE writes.  They
- * come as write requests soon, but may not all have come when it returns; nothing is dropped.  syncfs(2) on the root
- * directory, which for who is not root keeps the mount busy meanwhile.  -ENOENT if the mount point does not lead to it (any more), -EACCES if
- * this process may not read the root directory, -ENODEV as above.  From any thread, but never from inside a handler.
+ * Lets the kernel write back what it has of files, and returns once that has come as write requests and those have been
+ * answered: stores to mappings, and with LLFUSE_CAP_WRITEBACK_CACHE writes.  What is stored meanwhile may be left for later.
+ * By way of the root directory, which for who is not root keeps the mount busy meanwhile.  -ENOENT if the mount point does
+ * not lead to it (any more), -EACCES if this process may not read the root directory, -ENOMEM, -EAGAIN, -ENODEV as above.
+ * From any thread, but never from inside a handler.  Forks a process, but with llfuse_config.syncs_often.
  */
-int llfuse_begin_writeback(struct llfuse_session *session);
-
-/**
- * Lets the kernel write back all that it has of open files, and returns when that is done.  The pages of those files are
- * dropped.  Only of files that an open handler has opened, and release has not closed; with passthrough there is nothing.
- * Returns 0, -ENOMEM if some were left out, -ENODEV as above.  From any thread, but never from inside a handler.
- */
-int llfuse_write_back_opens(struct llfuse_session *session);
+int llfuse_syncfs(struct llfuse_session *session);
 
 /* ------------------------------------------------------------------------ */
 /* Command line                                                              */

@@ -106,6 +106,7 @@ static void agree(struct llfuse_session *session, struct fuse_conn_info *info, s
 	set_feature(info, FUSE_CAP_SPLICE_READ, false); /* needs memory once the request is taken: see loop.c */
 	info->max_write = whole_pages(conn->max_write);
 	info->max_readahead = conn->max_readahead;
+	session->max_background = conn->max_background;
 	if (conn->max_background)
 		info->max_background = conn->max_background;
 	info->max_backing_stack_depth = conn->backing_stack_depth ? 1 : 0; /* more: no passthrough at all */

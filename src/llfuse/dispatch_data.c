@@ -127,7 +127,13 @@ static void ll_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_WRITE))
 		return;
+	if (info->writepage) {
+		atomic_fetch_add(&call.session->n_written_back, 1);
+		atomic_fetch_add(&call.session->n_writing_back, 1);
+	}
 	n = call.session->ops.write(&call.req, ino, ll_file_from_fuse(&file, info), buf, size, off);
+	if (info->writepage)
+		atomic_fetch_sub(&call.session->n_writing_back, 1);
 	ll_call_end(&call, n < 0);
 	ll_reply_count(&call, n);
 }

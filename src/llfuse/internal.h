@@ -138,10 +138,13 @@ struct loop {
 	struct reader *readers; /* belongs to the thread in llfuse_main() */
 };
 
-/* The process that unmounts in our place: see unmounter.c. */
+/* The process that unmounts, and waits, in our place: see unmounter.c.  All zero: there is none. */
 struct unmounter {
-	pid_t pid; /* 0: there is none */
-	int fds[2];
+	bool is_started; /* what follows is fixed from then on */
+	pid_t pid;
+	int fds[2]; /* a pipe to it */
+	int reply_fd; /* from it */
+	bool has_ended; /* of who ends it */
 };
 
 /* The thread that stops a session that a signal is to stop: see writeback.c. */
@@ -149,7 +152,6 @@ struct stopper {
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	bool has_thread;
-	bool is_over; /* the loop has ended */
 	pthread_t thread;
 };
 
@@ -164,16 +166,18 @@ struct llfuse_session {
 	bool is_serial;
 	unsigned max_read;
 	unsigned ring_depth;
+	unsigned max_background; /* from init on; 0: the kernel's */
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
 	bool may_yield;
 	bool handles_signals;
-	void (*stopping)(struct llfuse_session *session, void *userdata);
 	struct llfuse_session *next_for_signals; /* guarded by the lock in signals.c */
 
 	struct fuse_session *fuse;
 	char *mountpoint; /* absolute; NULL where somebody else has mounted */
 	uint64_t mount_id; /* of our mount; 0: not known */
 	struct unmounter unmounter;
+	bool unmounts_from_outside; /* by that */
+	pthread_mutex_t writeback_lock; /* held while the kernel writes back for us */
 
 	pthread_mutex_t serial_lock; /* is_serial: held while a handler runs.  Innermost of nothing: no
 				      * other lock of the library is held when it is taken. */
@@ -184,6 +188,8 @@ struct llfuse_session {
 	_Atomic bool is_stopping; /* told to: see ll_loop_stop() */
 	_Atomic bool is_closed_for_notify;
 	_Atomic unsigned n_notifying; /* calls under way */
+	_Atomic uint64_t n_written_back; /* pages that the kernel wrote back: requests that have come */
+	_Atomic unsigned n_writing_back; /* of them: under way */
 	_Atomic int transport;
 
 	pthread_mutex_t workers_lock;
@@ -324,9 +330,6 @@ void ll_opens_add(struct llfuse_session *session, struct worker *worker, uint64_
 void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct llfuse_file *file, bool is_dir);
 /* Once no thread answers requests any more: releases what is still open. */
 void ll_opens_release_all(struct llfuse_session *session);
-/* The inodes of the files that are open in one shard of the table: an array for the caller to free(3).  Returns 0 or
- * -ENOMEM. */
-int ll_opens_list(struct llfuse_session *session, size_t shard, uint64_t **inos, size_t *n);
 
 /* log.c */
 /* So that ll_log_to_syslog() and the time in each line need no file any more. */
@@ -372,18 +375,28 @@ int ll_proc_open(const char *path, int flags);
 FILE *ll_proc_fopen(const char *path);
 
 /* unmounter.c */
-/* Once mounted.  Nothing where somebody else has mounted.  Returns 0 or -errno. */
-int ll_unmounter_start(struct llfuse_session *session);
-/* Lets it unmount, or not, and waits for its end.  Returns false if the mount is still there though it should not. */
-bool ll_unmounter_end(struct llfuse_session *session, bool unmount);
+/* Once mounted, by ourselves.  Returns 0 or -errno. */
+int ll_unmounter_start(struct unmounter *unmounter, const struct llfuse_session *session);
+/* As ll_writeback_round(), by that process; -EPIPE if it has ended.  One caller at a time. */
+int ll_unmounter_writeback_round(struct unmounter *unmounter);
+/* Lets it unmount, or not, and waits for its end, which may take until the connection is closed.  Returns false if the mount is
+ * still there though it should not. */
+bool ll_unmounter_end(struct unmounter *unmounter, bool unmount);
+/* Once nobody asks it anything any more. */
+void ll_unmounter_done(struct unmounter *unmounter);
 
 /* writeback.c */
 void ll_stopper_init(struct stopper *stopper);
 void ll_stopper_done(struct stopper *stopper);
-/* Lets the kernel write back what it has of files, and then stops the session; at once the second time.  Does not wait. */
-void ll_stopper_begin(struct llfuse_session *session);
-/* Once the loop has ended: waits for the thread, and from here on there is none. */
+/* Lets the kernel write back what it has of files, and then stops the session; at once if it does so already, and the caller is
+ * not @is_patient.  Does not wait. */
+void ll_stopper_begin(struct llfuse_session *session, bool is_patient);
+/* Waits for the thread.  Once the connection has ended, so that it waits for no answer, and nobody can call
+ * ll_stopper_begin() any more. */
 void ll_stopper_end(struct llfuse_session *session);
+/* What is done in one go, by a process that does not hold the connection's descriptor, nor our memory.  Allocates nothing.
+ * Returns 0, -ENOENT if the mount is not to be found there, or -errno. */
+int ll_writeback_round(const char *mountpoint, uint64_t mount_id);
 
 /* mount.c */
 int ll_mount_session(struct llfuse_session *session, const struct llfuse_config *config);

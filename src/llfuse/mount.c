@@ -203,14 +203,22 @@ bool ll_unmount_by_id(const char *mountpoint, uint64_t id)
 	return ll_mount_id_of(mountpoint) != id;
 }
 
+/* Gives up the connection, as libfuse does before it unmounts: a file system that still writes back would wait for us.
+ * libfuse keeps the number and closes it in the end; what it stands for until then can neither be read nor written. */
+static void let_go_of_connection(const struct llfuse_session *session)
+{
+	(void)dup2(session->unmounter.fds[0], fuse_session_fd(session->fuse));
+}
+
 /* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through
  * /sys/fs/fuse or an `umount -f` of a busy mount: then our mount, dead, is still there. */
 void ll_unmount_session(struct llfuse_session *session)
 {
 	if (!session->mountpoint)
 		return;
-	if (session->unmounter.pid) {
-		if (!ll_unmounter_end(session, true))
+	if (session->unmounts_from_outside) {
+		let_go_of_connection(session);
+		if (!ll_unmounter_end(&session->unmounter, true))
 			llfuse_log(LLFUSE_LOG_ERROR, session->name, "cannot unmount %s", session->mountpoint);
 		return;
 	}

@@ -150,21 +150,6 @@ void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct 
 	free(open);
 }
 
-int ll_opens_list(struct llfuse_session *session, size_t number, uint64_t **inos, size_t *n)
-{
-	struct open_shard *shard = &session->opens.shards[number];
-
-	*n = 0;
-	pthread_mutex_lock(&shard->lock);
-	*inos = malloc((shard->n_opens + 1) * sizeof(**inos)); /* never of nothing, which may give NULL */
-	for (size_t k = 0; *inos && k < shard->n_buckets; k++)
-		for (const struct open_file *open = shard->buckets[k]; open; open = open->next)
-			if (!open->is_dir)
-				(*inos)[(*n)++] = open->ino;
-	pthread_mutex_unlock(&shard->lock);
-	return *inos ? 0 : -ENOMEM;
-}
-
 static void release(struct llfuse_session *session, const struct open_file *open)
 {
 	struct llfuse_request req = {.userdata = session->userdata};

@@ -150,12 +150,12 @@ static struct llfuse_session *new_session(const struct llfuse_ops *ops, const st
 	session->wanted_transport = config->transport;
 	session->may_yield = !config->no_yield && config->transport != LLFUSE_TRANSPORT_DEV_FUSE;
 	session->handles_signals = !config->no_signals;
-	session->stopping = config->stopping;
 	pthread_mutex_init(&session->serial_lock, NULL);
 	pthread_mutex_init(&session->workers_lock, NULL);
 	ll_loop_init(&session->loop);
 	ll_guard_init(&session->guard);
 	ll_stopper_init(&session->stopper);
+	pthread_mutex_init(&session->writeback_lock, NULL);
 	ll_io_modes_init(&session->io_modes);
 	ll_opens_init(&session->opens);
 	return session;
@@ -167,6 +167,8 @@ static void free_session(struct llfuse_session *session)
 	ll_opens_done(&session->opens);
 	ll_io_modes_done(&session->io_modes);
 	ll_loop_done(&session->loop);
+	ll_unmounter_done(&session->unmounter);
+	pthread_mutex_destroy(&session->writeback_lock);
 	ll_stopper_done(&session->stopper);
 	ll_guard_done(&session->guard);
 	pthread_mutex_destroy(&session->workers_lock);
@@ -176,19 +178,28 @@ static void free_session(struct llfuse_session *session)
 	free(session);
 }
 
+/* While there is little memory that it would share. */
+static int start_unmounter(struct llfuse_session *session, const struct llfuse_config *config)
+{
+	int err;
+
+	if (!session->mountpoint || (!config->unmount_from_outside && !config->syncs_often))
+		return 0;
+	err = ll_unmounter_start(&session->unmounter, session);
+	session->unmounts_from_outside = config->unmount_from_outside && !err;
+	if (!err || !config->unmount_from_outside)
+		return 0; /* else there will be one for each time */
+	llfuse_complain(session->name, "cannot make a process to unmount with: %s", strerror(-err));
+	return err;
+}
+
 /* Everything of this process's own that may be out of reach once the function was called is looked up before. */
 static int call_mounted(struct llfuse_session *session, const struct llfuse_config *config)
 {
-	int err = 0;
+	int err = start_unmounter(session, config);
 
-	if (!config->mounted)
-		return 0;
-	if (config->unmount_from_outside)
-		err = ll_unmounter_start(session);
-	if (err) {
-		llfuse_complain(session->name, "cannot make a process to unmount with: %s", strerror(-err));
+	if (err || !config->mounted)
 		return err;
-	}
 	ll_log_prepare(session->name, false);
 	ll_cpus_remember();
 	return config->mounted(session->userdata);
@@ -280,7 +291,6 @@ int llfuse_main(struct llfuse_session *session)
 	if (!err)
 		err = atomic_load(&session->init_error);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "left main loop: %s", err ? strerror(-err) : "done");
-	ll_stopper_end(session);
 	if (session->handles_signals)
 		ll_signals_stop();
 	return err;
@@ -298,10 +308,10 @@ void llfuse_close(struct llfuse_session *session, bool unmount)
 	/* Signals are heard until it is unmounted, or a second Ctrl-C would leave the mount behind. */
 	if (unmount)
 		ll_unmount_session(session);
-	(void)ll_unmounter_end(session, false); /* nothing left to do for it */
 	fuse_session_destroy(session->fuse); /* calls destroy, if there was an init */
 	/* Only now: destroy may have much to save, and an impatient second Ctrl-C is not to end that. */
 	ll_signals_leave(session);
+	ll_stopper_end(session); /* the connection is closed: it gets no answer any more */
 	free_session(session);
 }
 

@@ -144,7 +144,8 @@ static void act_on_locked(int signal)
 			continue;
 		}
 		llfuse_log(LLFUSE_LOG_DEBUG, session->name, "signal %s", sigabbrev_np(signal));
-		ll_stopper_begin(session);
+		/* A terminal that goes away may say so twice. */
+		ll_stopper_begin(session, signal == SIGHUP);
 	}
 }
 

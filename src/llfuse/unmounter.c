@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The process that unmounts for a session whose own process may not be able to: one that a program's mounted function took
- * to where its mount is out of reach (L15).  It is forked before that function runs and stays in the mount namespace, and
- * with the rights, of that moment.
+ * A process that stays behind for a session, in the mount namespace and with the rights of the moment when it was forked.  It
+ * unmounts for one whose own process may not be able to, as a program's mounted function took it to where its mount is out of
+ * reach (L15); and it waits in the kernel where the session's process must not (L17, writeback.c).
  *
- * It does one thing, and once: a byte in the pipe asks it to unmount, by the mount point and the mount's id, and its exit
- * status is the answer.  The end of the pipe without a byte is the end of the session's process, after which the mount stays
- * as it does for every file system whose process was killed.  It holds no other descriptor: one of /dev/fuse would keep a dead
- * connection alive, and one of a pipe whoever reads it.
+ * A byte in a pipe asks it for one of the two, by the mount point and the mount's id.  The answer is its exit status, or an errno
+ * in another pipe.  A byte that asks for neither ends it.  The end of the pipe is the end of the session's process, after which
+ * the mount stays as it does for every file system whose process was killed.  It holds no other descriptor: one of
+ * /dev/fuse would keep a dead connection alive, and one of a pipe whoever reads it.
  */
 #include <signal.h>
 #include <string.h>
@@ -18,96 +18,141 @@
 
 #include "internal.h"
 
-enum { PIPE_FD = 3 };
+enum { PIPE_FD = 3, REPLY_FD = 4 };
+
+enum { UNMOUNT = 'u', WRITE_BACK = 'w', END = 'e' };
 
 /* There may be threads: only what is allowed after a fork of such a process (signal-safety(7)). */
 
-static bool hold_nothing_but(int fd)
+/* By way of numbers above both, as either may have the other's. */
+static bool hold_nothing_but(int fd, int reply_fd)
 {
-	if (fd != PIPE_FD && dup2(fd, PIPE_FD) < 0)
+	fd = fcntl(fd, F_DUPFD, REPLY_FD + 1);
+	reply_fd = fcntl(reply_fd, F_DUPFD, REPLY_FD + 1);
+	if (fd < 0 || reply_fd < 0 || dup2(fd, PIPE_FD) < 0 || dup2(reply_fd, REPLY_FD) < 0)
 		return false;
-	if (syscall(SYS_close_range, 0U, PIPE_FD - 1U, 0U) < 0 || syscall(SYS_close_range, PIPE_FD + 1U, ~0U, 0U) < 0)
+	if (syscall(SYS_close_range, 0U, PIPE_FD - 1U, 0U) < 0 || syscall(SYS_close_range, REPLY_FD + 1U, ~0U, 0U) < 0)
 		return false;
 	/* For fusermount3, which an ordinary user unmounts with. */
 	return open("/dev/null", O_RDWR) == 0 && dup(0) == 1 && dup(0) == 2;
 }
 
-static bool is_asked(void)
+/* Returns false at the end of the pipe. */
+static bool read_byte(int fd, unsigned char *byte)
 {
-	char asked;
 	ssize_t n;
 
 	do
-		n = read(PIPE_FD, &asked, 1);
+		n = read(fd, byte, 1);
 	while (n < 0 && errno == EINTR);
 	return n == 1;
 }
 
-static _Noreturn void run(int fd, const char *mountpoint, uint64_t mount_id)
+static void write_byte(int fd, unsigned char byte)
+{
+	(void)!write(fd, &byte, 1); /* to nobody, or in vain */
+}
+
+static bool do_as_asked(const char *mountpoint, uint64_t mount_id)
+{
+	unsigned char asked = END;
+
+	while (read_byte(PIPE_FD, &asked) && asked == WRITE_BACK)
+		write_byte(REPLY_FD, (unsigned char)-ll_writeback_round(mountpoint, mount_id));
+	return asked != UNMOUNT || ll_unmount_by_id(mountpoint, mount_id);
+}
+
+static _Noreturn void run(int fd, int reply_fd, const char *mountpoint, uint64_t mount_id)
 {
 	(void)prctl(PR_SET_NAME, "unmounter");
 	/* Nobody who has fewer rights may get at its root directory by way of /proc. */
 	(void)prctl(PR_SET_DUMPABLE, 0);
 	(void)setsid(); /* a signal for the group of the session's process is not for this one */
-	if (!hold_nothing_but(fd) || chdir("/") < 0)
+	if (!hold_nothing_but(fd, reply_fd) || chdir("/") < 0)
 		_exit(1);
-	_exit(!is_asked() || ll_unmount_by_id(mountpoint, mount_id) ? 0 : 1);
+	_exit(do_as_asked(mountpoint, mount_id) ? 0 : 1);
 }
 
-int ll_unmounter_start(struct llfuse_session *session)
+/* Its end of the pipe for questions is ours, too, so that no SIGPIPE comes if somebody has killed it. */
+static int make_pipes(struct unmounter *unmounter, int *reply_fd)
 {
-	struct unmounter *unmounter = &session->unmounter;
-	sigset_t all, before;
-	int err = 0;
+	int reply[2];
 
-	if (!session->mountpoint)
-		return 0;
+	if (pipe2(reply, O_CLOEXEC) < 0)
+		return -errno;
+	if (pipe2(unmounter->fds, O_CLOEXEC) < 0) {
+		int err = -errno;
+
+		close(reply[0]);
+		close(reply[1]);
+		return err;
+	}
+	unmounter->reply_fd = reply[0];
+	*reply_fd = reply[1];
+	return 0;
+}
+
+static void close_pipes(const struct unmounter *unmounter)
+{
+	close(unmounter->fds[0]);
+	close(unmounter->fds[1]);
+	close(unmounter->reply_fd);
+}
+
+int ll_unmounter_start(struct unmounter *unmounter, const struct llfuse_session *session)
+{
+	sigset_t all, before;
+	int err, reply_fd = -1;
+
 	if (!session->mount_id)
 		return -ENOSYS; /* Linux before 5.8: it would not know our mount from another */
-	if (pipe2(unmounter->fds, O_CLOEXEC) < 0)
-		return -errno;
+	err = make_pipes(unmounter, &reply_fd);
+	if (err)
+		return err;
 	/* It stays deaf to all signals, from its first moment. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	unmounter->pid = fork();
 	if (unmounter->pid == 0)
-		run(unmounter->fds[0], session->mountpoint, session->mount_id);
-	if (unmounter->pid < 0) {
+		run(unmounter->fds[0], reply_fd, session->mountpoint, session->mount_id);
+	if (unmounter->pid < 0)
 		err = -errno;
-		close(unmounter->fds[0]);
-		close(unmounter->fds[1]);
-		unmounter->pid = 0;
-	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	close(reply_fd);
+	if (err)
+		close_pipes(unmounter);
+	else
+		unmounter->is_started = true;
 	return err;
 }
 
-/* Gives up the connection, as libfuse does before it unmounts: a file system that still writes back would wait for us.
- * libfuse keeps the number and closes it in the end; what it stands for until then can neither be read nor written. */
-static void let_go_of_connection(struct llfuse_session *session)
+int ll_unmounter_writeback_round(struct unmounter *unmounter)
 {
-	(void)dup2(session->unmounter.fds[0], fuse_session_fd(session->fuse));
+	unsigned char err = 0;
+
+	write_byte(unmounter->fds[1], WRITE_BACK);
+	return read_byte(unmounter->reply_fd, &err) ? -(int)err : -EPIPE;
 }
 
-bool ll_unmounter_end(struct llfuse_session *session, bool unmount)
+bool ll_unmounter_end(struct unmounter *unmounter, bool unmount)
 {
-	struct unmounter *unmounter = &session->unmounter;
 	pid_t waited;
 	int status;
 
-	if (!unmounter->pid)
+	if (!unmounter->is_started || unmounter->has_ended)
 		return true;
-	if (unmount) {
-		let_go_of_connection(session);
-		/* We hold both ends, so that no SIGPIPE comes if somebody has killed it. */
-		(void)!write(unmounter->fds[1], "u", 1);
-	}
-	close(unmounter->fds[1]);
-	close(unmounter->fds[0]);
+	write_byte(unmounter->fds[1], unmount ? UNMOUNT : END);
 	do
 		waited = waitpid(unmounter->pid, &status, 0);
 	while (waited < 0 && errno == EINTR);
-	unmounter->pid = 0;
+	unmounter->has_ended = true;
 	/* Where the program ignores SIGCHLD there is no status to be had. */
 	return waited < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+void ll_unmounter_done(struct unmounter *unmounter)
+{
+	(void)ll_unmounter_end(unmounter, false);
+	if (unmounter->is_started)
+		close_pipes(unmounter);
 }

@@ -1,95 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the kernel has of files and the file system has not: stores to mappings, and with LLFUSE_CAP_WRITEBACK_CACHE writes.
- * It writes that back when it likes, up to half a minute later, and drops it when the connection ends.
+ * It writes that back when it likes, up to half a minute later, and drops it when the connection ends.  Here it is made to.
  *
- * To drop an inode's pages (llfuse_notify_inval_inode()) is the one thing that makes it write back and returns when that is
- * done.  syncfs(2) costs less, as the pages stay, but for a FUSE file system Linux only begins (SB_I_NO_DATA_INTEGRITY).
+ * To a FUSE file system syncfs(2) promises nothing: it sends the writes and waits for no answer (Linux fs/fs-writeback.c,
+ * SB_I_NO_DATA_INTEGRITY), and does not even send all, but stops once so many requests that nobody waits for are under way
+ * (fs/fuse/file.c, fuse_writepages()).  So it is called until it brings no more than that allows; and each time a request
+ * that somebody waits for goes the way of the writes, behind them, so that they have come when it is answered.
+ *
+ * These calls wait in the kernel for answers of ours, and no signal ends that.  Who holds the connection's descriptor
+ * meanwhile, or the memory that its rings are mapped to, keeps the connection alive: killed with SIGKILL, the process would wait
+ * for ever for answers that nobody is left to give.  So another process makes them (unmounter.c), which has neither.
  */
-#include <stdlib.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "internal.h"
 
-/* Not while the table is locked: the handlers that are waited for open files, too. */
-static int write_back_shard(struct llfuse_session *session, size_t shard)
-{
-	uint64_t *inos;
-	size_t n;
-	int err = ll_opens_list(session, shard, &inos, &n);
+enum {
+	BACKGROUND = 12, /* what the kernel takes for max_background if it is not told */
+	QUIET_ROUNDS = 2,
+};
 
-	for (size_t i = 0; !err && i < n; i++) {
-		/* With passthrough the kernel has nothing, and would wait for whoever reads or writes. */
-		if (llfuse_file_passthrough(session, inos[i]))
-			continue;
-		if (llfuse_notify_inval_inode(session, inos[i], 0, 0) == -ENODEV) /* other errors: it is closed now */
-			err = -ENODEV;
-	}
-	free(inos);
-	return err;
-}
-
-int llfuse_write_back_opens(struct llfuse_session *session)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < ARRAY_SIZE(session->opens.shards); i++)
-		err = write_back_shard(session, i);
-	return err;
-}
-
-static void *write_back_and_stop(void *arg)
-{
-	struct llfuse_session *session = arg;
-
-	(void)pthread_setname_np(pthread_self(), "stopper");
-	if (llfuse_write_back_opens(session) == -ENOMEM)
-		llfuse_log(LLFUSE_LOG_WARNING, session->name, "what the kernel has not written back may be lost: %s",
-			   strerror(ENOMEM));
-	if (session->stopping)
-		session->stopping(session, session->userdata);
-	llfuse_stop(session);
-	return NULL;
-}
-
-void ll_stopper_init(struct stopper *stopper)
-{
-	pthread_mutex_init(&stopper->lock, NULL);
-}
-
-void ll_stopper_done(struct stopper *stopper)
-{
-	pthread_mutex_destroy(&stopper->lock);
-}
-
-void ll_stopper_begin(struct llfuse_session *session)
-{
-	struct stopper *stopper = &session->stopper;
-
-	pthread_mutex_lock(&stopper->lock);
-	/* Whoever asks twice does not want to wait. */
-	if (stopper->has_thread || stopper->is_over || !atomic_load(&session->is_initialized) ||
-	    ll_thread_start(&stopper->thread, write_back_and_stop, session))
-		llfuse_stop(session);
-	else
-		stopper->has_thread = true;
-	pthread_mutex_unlock(&stopper->lock);
-}
-
-void ll_stopper_end(struct llfuse_session *session)
-{
-	struct stopper *stopper = &session->stopper;
-	bool has_thread;
-
-	pthread_mutex_lock(&stopper->lock);
-	stopper->is_over = true;
-	has_thread = stopper->has_thread;
-	pthread_mutex_unlock(&stopper->lock);
-	if (has_thread)
-		pthread_join(stopper->thread, NULL);
-}
+/* ------------------------------------------------------------------------ */
+/* One round, by the other process                                           */
 
 /* Who has the right to opens a copy of the mount, which is mounted nowhere: so an unmount does not find the mount busy. */
 static int open_root(const char *mountpoint)
@@ -104,26 +42,195 @@ static int open_root(const char *mountpoint)
 	return fd;
 }
 
-static int sync_root(const struct llfuse_session *session)
+static void ask_something(int fd)
+{
+	struct statfs st;
+
+	(void)fstatfs(fd, &st); /* is always asked; whatever the answer, it was given */
+}
+
+/* Each CPU has a ring, and writes go by any of them. */
+static void ask_something_on_each_cpu(int fd)
+{
+	cpu_set_t all, one;
+
+	ask_something(fd);
+	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+		return;
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof(one), &one) == 0)
+			ask_something(fd);
+	}
+	(void)sched_setaffinity(0, sizeof(all), &all); /* as it was */
+}
+
+int ll_writeback_round(const char *mountpoint, uint64_t mount_id)
 {
 	int err = 0;
 	int fd;
 
 	/* What lies over it, or took its place, is not ours to wait for. */
-	if (!session->mountpoint || ll_mount_id_of(session->mountpoint) != session->mount_id)
+	if (ll_mount_id_of(mountpoint) != mount_id)
 		return -ENOENT;
-	fd = open_root(session->mountpoint);
+	fd = open_root(mountpoint);
 	if (fd < 0)
 		return -errno;
 	if (syncfs(fd) < 0)
 		err = -errno;
+	else
+		ask_something_on_each_cpu(fd);
 	close(fd);
 	return err;
 }
 
-int llfuse_begin_writeback(struct llfuse_session *session)
+/* ------------------------------------------------------------------------ */
+/* All rounds                                                                */
+
+static unsigned brought_at_most(const struct llfuse_session *session)
+{
+	return (session->max_background ? session->max_background : BACKGROUND) * 3 / 4;
+}
+
+/* Until nothing comes, or hardly anything: somebody may go on to write. */
+static int do_rounds(struct llfuse_session *session, struct unmounter *process)
+{
+	unsigned quiet = 0;
+	bool has_come = false;
+
+	while (quiet < QUIET_ROUNDS) {
+		uint64_t before = atomic_load(&session->n_written_back), brought;
+		int err = ll_unmounter_writeback_round(process);
+
+		if (err)
+			return err;
+		brought = atomic_load(&session->n_written_back) - before;
+		if (!brought && !has_come)
+			return 0;
+		has_come = true;
+		if (brought >= brought_at_most(session) || atomic_load(&session->n_writing_back))
+			quiet = 0;
+		else
+			quiet++;
+	}
+	return 0;
+}
+
+/* A mapping of a ring holds the ring, and that the connection. */
+static void leave_rings_out_of_forks(void)
+{
+	FILE *maps = ll_proc_fopen("/proc/self/maps");
+	unsigned long start, end;
+	char line[256]; /* the rest of a longer one is none of a ring's */
+
+	while (maps && fgets(line, sizeof(line), maps))
+		if (strstr(line, "[io_uring]") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+			(void)madvise((void *)start, end - start, MADV_DONTFORK);
+	if (maps)
+		(void)fclose(maps);
+}
+
+/* A process for once, forked with all of our memory, would hold on to that for longer than it should if it stayed. */
+static int do_rounds_by_fork(struct llfuse_session *session)
+{
+	struct unmounter process = {.is_started = false};
+	int err;
+
+	leave_rings_out_of_forks();
+	err = ll_unmounter_start(&process, session);
+
+	if (!err)
+		err = do_rounds(session, &process);
+	ll_unmounter_done(&process);
+	return err;
+}
+
+static int write_back(struct llfuse_session *session)
+{
+	int err;
+
+	if (!session->ops.write)
+		return 0; /* there is nothing that could be written back */
+	if (!session->mountpoint)
+		return -ENOENT;
+	pthread_mutex_lock(&session->writeback_lock);
+	if (session->unmounter.is_started)
+		err = do_rounds(session, &session->unmounter);
+	else
+		err = do_rounds_by_fork(session);
+	pthread_mutex_unlock(&session->writeback_lock);
+	return err;
+}
+
+int llfuse_syncfs(struct llfuse_session *session)
 {
 	if (!ll_notify_enter(session))
 		return -ENODEV;
-	return ll_notify_leave(session, sync_root(session));
+	return ll_notify_leave(session, write_back(session));
+}
+
+/* ------------------------------------------------------------------------ */
+/* Before a signal stops a session                                           */
+
+static void complain(const struct llfuse_session *session, int err)
+{
+	llfuse_log(LLFUSE_LOG_WARNING, session->name, "what the kernel has not written back may be lost: %s",
+		   strerror(-err));
+}
+
+/* Not by way of llfuse_syncfs(), for the end of which the end of the session waits. */
+static void *write_back_and_stop(void *arg)
+{
+	struct llfuse_session *session = arg;
+	int err;
+
+	(void)pthread_setname_np(pthread_self(), "stopper");
+	err = write_back(session);
+	if (err && err != -ENOENT && !atomic_load(&session->is_stopping))
+		complain(session, err);
+	llfuse_stop(session);
+	return NULL;
+}
+
+void ll_stopper_init(struct stopper *stopper)
+{
+	pthread_mutex_init(&stopper->lock, NULL);
+}
+
+void ll_stopper_done(struct stopper *stopper)
+{
+	pthread_mutex_destroy(&stopper->lock);
+}
+
+static void start_locked(struct llfuse_session *session)
+{
+	int err = ll_thread_start(&session->stopper.thread, write_back_and_stop, session);
+
+	if (!err) {
+		session->stopper.has_thread = true;
+		return;
+	}
+	complain(session, err);
+	llfuse_stop(session);
+}
+
+void ll_stopper_begin(struct llfuse_session *session, bool is_patient)
+{
+	struct stopper *stopper = &session->stopper;
+
+	pthread_mutex_lock(&stopper->lock);
+	if (!atomic_load(&session->is_initialized) || (stopper->has_thread && !is_patient))
+		llfuse_stop(session);
+	else if (!stopper->has_thread)
+		start_locked(session);
+	pthread_mutex_unlock(&stopper->lock);
+}
+
+void ll_stopper_end(struct llfuse_session *session)
+{
+	if (session->stopper.has_thread)
+		pthread_join(session->stopper.thread, NULL);
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct flusher {
 	struct tree *tree;
@@ -16,52 +17,24 @@ struct flusher {
 	/* The thread's. */
 	unsigned period_ms; /* fixed once it runs; 0: only who asks */
 	struct timespec due;
+	int told_err;
 
 	pthread_mutex_t lock;
 	pthread_cond_t to_do;
 	/* guarded by lock */
 	bool is_running, is_stopping;
 	uint64_t wanted, done; /* numbers that were given out */
-	uint64_t failed; /* the last one of which not all was done */
+	int err; /* of the last */
 };
 
 /* ------------------------------------------------------------------------ */
-/* Writing back                                                              */
-
-/* What the kernel does not know it has nothing of. */
-static void drop_pages(struct inode *inode, void *arg)
-{
-	if (inode_is_regular(inode))
-		(void)llfuse_notify_inval_inode(arg, inode->number, 0, 0);
-}
-
-int flusher_write_back(struct tree *tree, struct llfuse_session *session)
-{
-	return tree->plane->ops->open ? 0 : tree_each_inode(tree, drop_pages, session);
-}
-
-static int write_back_all(const struct flusher *flusher)
-{
-	int err = llfuse_write_back_opens(flusher->session);
-
-	return err ? err : flusher_write_back(flusher->tree, flusher->session);
-}
+/* The thread                                                                */
 
 /* In the kernel's plane files that come to us are of interest; while some are open, the mount is busy in any case. */
 static bool may_have_something(const struct tree *tree)
 {
 	return !tree->plane->ops->has_ours || tree->plane->ops->has_ours(tree->plane);
 }
-
-/* Where the root directory cannot be reached, or not be read, only what drops the pages is left. */
-static void ask(const struct flusher *flusher)
-{
-	if (may_have_something(flusher->tree) && llfuse_begin_writeback(flusher->session))
-		(void)write_back_all(flusher); /* what is left out now comes with the next period */
-}
-
-/* ------------------------------------------------------------------------ */
-/* The thread                                                                */
 
 /* Returns whether a period is over. */
 static bool wait_locked(struct flusher *flusher)
@@ -76,25 +49,35 @@ static bool wait_locked(struct flusher *flusher)
 	return err == ETIMEDOUT;
 }
 
-static void ask_unlocked(struct flusher *flusher)
+/* Once for each reason. */
+static void tell(struct flusher *flusher, int err)
+{
+	if (err && err != -ENODEV && err != flusher->told_err) /* -ENODEV: the end */
+		llfuse_log(LLFUSE_LOG_WARNING, "tmpfs",
+			   "cannot ask the kernel to write back (%s): stores to mappings are committed when it does so",
+			   strerror(-err));
+	flusher->told_err = err;
+}
+
+static void sync_unlocked(struct flusher *flusher)
 {
 	pthread_mutex_unlock(&flusher->lock);
-	ask(flusher);
+	if (may_have_something(flusher->tree))
+		tell(flusher, llfuse_syncfs(flusher->session));
 	flusher->due = deadline_after_ms(flusher->period_ms);
 	pthread_mutex_lock(&flusher->lock);
 }
 
-static void write_back_unlocked(struct flusher *flusher)
+static void flush_unlocked(struct flusher *flusher)
 {
 	const uint64_t number = flusher->wanted;
 	int err;
 
 	pthread_mutex_unlock(&flusher->lock);
-	err = write_back_all(flusher);
+	err = llfuse_syncfs(flusher->session);
 	pthread_mutex_lock(&flusher->lock);
 	flusher->done = number;
-	if (err)
-		flusher->failed = number;
+	flusher->err = err;
 }
 
 static void *run(void *arg)
@@ -105,9 +88,9 @@ static void *run(void *arg)
 	pthread_mutex_lock(&flusher->lock);
 	while (!flusher->is_stopping) {
 		if (wait_locked(flusher))
-			ask_unlocked(flusher);
+			sync_unlocked(flusher);
 		if (flusher->wanted > flusher->done)
-			write_back_unlocked(flusher);
+			flush_unlocked(flusher);
 	}
 	pthread_mutex_unlock(&flusher->lock);
 	return NULL;
@@ -162,8 +145,8 @@ int flusher_look(struct flusher *flusher, uint64_t number)
 		err = -EINVAL;
 	else if (number > flusher->done)
 		err = -EINPROGRESS;
-	else if (number <= flusher->failed)
-		err = -ENOMEM;
+	else
+		err = flusher->err;
 	pthread_mutex_unlock(&flusher->lock);
 	return err;
 }

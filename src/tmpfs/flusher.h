@@ -21,19 +21,15 @@ int flusher_new(struct tree *tree, struct llfuse_session *session, struct flushe
 /* NULL is nothing. */
 void flusher_free(struct flusher *flusher);
 
-/* Asks the kernel every @period_ms from here on, without waiting for it.  Once.  Returns 0 or what pthread_create(3) gives. */
+/* Lets it do so every @period_ms from here on.  Once.  Returns 0 or what pthread_create(3) gives. */
 int flusher_start(struct flusher *flusher, unsigned period_ms);
 
 /* Begins to let it write back all that it has now.  Returns 0 and a @number for flusher_look(), or what pthread_create(3)
  * gives. */
 int flusher_begin(struct flusher *flusher, uint64_t *number);
 
-/* Returns 0 once that is done, -EINPROGRESS before, -EINVAL for a number that was not given out, or -ENOMEM if not all
- * could be. */
+/* Returns 0 once that is done, -EINPROGRESS before, -EINVAL for a number that was not given out, or what llfuse_syncfs() gave
+ * for the last one. */
 int flusher_look(struct flusher *flusher, uint64_t number);
-
-/* Lets it write back all that it has now of files that it opens without telling (those that it tells of are the library's to
- * know).  While requests are answered, and in no handler.  Returns 0 or -ENOMEM. */
-int flusher_write_back(struct tree *tree, struct llfuse_session *session);
 
 #endif

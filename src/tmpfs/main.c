@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The tmpfs program: command line to configuration to llfuse_run(). */
 #include "database.h"
-#include "flusher.h"
 #include "limits.h"
 #include "ops.h"
-#include "saver.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -219,15 +217,6 @@ static int mounted(void *userdata)
 	return database_open(fs, fs->database);
 }
 
-static void stopping(struct llfuse_session *session, void *userdata)
-{
-	const struct tmpfs *fs = userdata;
-
-	if (saver_keeps(fs->saver) && flusher_write_back(fs->tree, session))
-		llfuse_log(LLFUSE_LOG_WARNING, PROGRAM, "what the kernel has not written back may be lost: %s",
-			   strerror(ENOMEM));
-}
-
 /* Returns the exit status. */
 static int mount_and_run(struct llfuse_config *config, const struct settings *settings)
 {
@@ -251,7 +240,7 @@ static int mount_and_run(struct llfuse_config *config, const struct settings *se
 		return 1;
 	}
 	config->mounted = mounted;
-	config->stopping = stopping;
+	config->syncs_often = settings->database.is_kept && settings->database.interval_s > 0;
 	status = llfuse_run(&tmpfs_ops, config, &fs);
 	(void)database_close(&fs); /* nothing if destroy was called, */
 	tree_free(fs.tree); /* and NULL then */

@@ -64,7 +64,7 @@ static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, const cha
 
 static void start_threads(struct tmpfs *fs, struct llfuse_conn *conn)
 {
-	const unsigned interval_ms = saver_keeps(fs->saver) ? fs->database->interval_s * 1000 : 0;
+	const unsigned interval_ms = saver_keeps(fs->saver) ? fs->database->interval_s * 1000 : 0; /* at most a day */
 	int err = flusher_new(fs->tree, conn->session, &fs->flusher);
 
 	if (!err)

@@ -2,7 +2,7 @@
 /*
  * sessions [--own] [--dawdle] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
  * the mount, that takes any signal; a second session on DIR; and with --own a handler for SIGHUP and SIGUSR1 and
- * SIGINT ignored; with --dawdle a signal is not enough to end it.  On stdout it tells which session has been closed, and what its signals do then.
+ * SIGINT ignored; with --dawdle an answer to statfs only once it is stopped.  On stdout it tells which session has been closed, and what its signals do then.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@ struct options {
 
 static const struct llfuse_option option_table[] = {
 	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
-	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "wait for a second signal"},
+	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "answer statfs at the end"},
 	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -36,7 +36,28 @@ static int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 	return 0;
 }
 
+/* Until the session is stopped, as notifications tell.  @st is all zero. */
+static int op_statfs(struct llfuse_request *req, uint64_t ino, struct statvfs *st)
+{
+	const struct timespec moment = {.tv_nsec = 1000000};
+
+	(void)st;
+	(void)!write(STDOUT_FILENO, "asked\n", 6);
+	while (llfuse_notify_inval_inode(llfuse_request_session(req), ino, -1, 0) != -ENODEV)
+		(void)nanosleep(&moment, NULL);
+	return 0;
+}
+
+/* There is no file, but the library goes by the handler. */
+static ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const void *buf,
+			size_t size, off_t off)
+{
+	(void)req, (void)ino, (void)file, (void)buf, (void)size, (void)off;
+	return -EBADF;
+}
+
 static const struct llfuse_ops ops = {.getattr = op_getattr};
+static const struct llfuse_ops dawdling_ops = {.getattr = op_getattr, .statfs = op_statfs, .write = op_write};
 
 static const char *does(int number)
 {
@@ -74,18 +95,6 @@ static void *stand_by(void *arg)
 	return arg;
 }
 
-/* Until the session is stopped by somebody else, as notifications tell. */
-static void dawdle(struct llfuse_session *session, void *userdata)
-{
-	const struct timespec moment = {.tv_nsec = 1000000};
-
-	(void)userdata;
-	(void)!write(STDOUT_FILENO, "stopping\n", 9);
-	while (llfuse_notify_inval_inode(session, 1, -1, 0) != -ENODEV)
-		(void)nanosleep(&moment, NULL);
-	(void)!write(STDOUT_FILENO, "stopped\n", 8);
-}
-
 struct serving {
 	pthread_t thread;
 	struct llfuse_config config;
@@ -110,9 +119,8 @@ static int run(const struct llfuse_config *config, const struct options *options
 	int n = options->other ? 2 : 1, err = 0;
 
 	all[1].config.mountpoint = options->other;
-	all[0].config.stopping = options->dawdles ? dawdle : NULL;
 	for (int i = 0; i < n; i++)
-		if (llfuse_init(&ops, &all[i].config, NULL, &all[i].session))
+		if (llfuse_init(options->dawdles ? &dawdling_ops : &ops, &all[i].config, NULL, &all[i].session))
 			return 1;
 	for (int i = 0; i < n; i++)
 		pthread_create(&all[i].thread, NULL, serve, &all[i]);

@@ -462,6 +462,20 @@ def test_a_store_to_a_mapping_is_in_what_is_asked_for(database, kernel_that_wait
         assert query(copy, sql) == [(b"again",)]
 
 
+@needs_root
+def test_stores_to_many_files_are_all_in_what_is_asked_for(database_once, kernel_that_waits):
+    """The kernel sends but a few at a time."""
+    mount = database_once.mount("-o", "commit=0")
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            plain(f"{mount.mountpoint}/{number}")
+            stack.enter_context(stored_to_a_mapping(f"{mount.mountpoint}/{number}", b"stored"))
+        ctl("sync", mount.mountpoint)
+        assert query(database_once.path, "SELECT substr(data, 1, 6), count(*) FROM chunks GROUP BY 1") == [
+            (b"stored", 200)
+        ]
+
+
 def test_a_copy_has_what_the_kernel_had_collected(database):
     """Without a database it collects what is written."""
     mount = database.mount_plain()
@@ -476,18 +490,19 @@ def test_a_copy_has_what_the_kernel_had_collected(database):
 
 
 @needs_root
-@MAPPED
-def test_a_store_to_a_mapping_is_committed_in_time_below_another_mount(database, kernel_that_waits, make):
-    """There the root directory, by way of which the kernel is asked, cannot be reached."""
-    mount = database.mount("-o", "commit=1")
-    make(f"{mount.mountpoint}/f")
+def test_a_root_that_cannot_be_reached_is_told_once(database_once, kernel_that_waits):
+    """The kernel is asked by way of it."""
+    mount = database_once.mount("-o", "commit=1")
+    kernel.mount(database_once.place, mount.mountpoint, None, kernel.MS_BIND)
+    try:
+        mount.wait_logged("cannot ask the kernel to write back")
+    finally:
+        kernel.umount(mount.mountpoint)
+    plain(f"{mount.mountpoint}/f")
     with stored_to_a_mapping(f"{mount.mountpoint}/f", b"first"):
-        kernel.mount(database.place, mount.mountpoint, None, kernel.MS_BIND)
-        try:
-            sql = "SELECT substr(data, 1, 5) FROM chunks"
-            wait_until(lambda: query(database.path, sql) == [(b"first",)], mounts.TIMEOUT_S)
-        finally:
-            kernel.umount(mount.mountpoint)
+        sql = "SELECT substr(data, 1, 5) FROM chunks"
+        wait_until(lambda: query(database_once.path, sql) == [(b"first",)], mounts.TIMEOUT_S)
+    assert mount.stderr().count("cannot ask") == 1
 
 
 def test_a_file_that_stays_open_is_committed_again_and_again(database):

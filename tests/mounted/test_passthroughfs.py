@@ -515,6 +515,24 @@ def test_what_a_map_stored_outlives_the_signal_that_ends_the_mount(new_mount, tr
     assert get(os.path.join(mount.source, "f")) == b"stored" + b"-" * 4090
 
 
+def read_by_map_when_told(link, path):
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+        link.tell(view[:4])
+        link.hear()
+        return view[:4]
+
+
+def test_what_is_mapped_stays_readable_after_the_signal_that_ends_the_mount(new_mount, transport):
+    """Programs that run from the mount go on as long as the kernel has what they need."""
+    mount = new_mount("passthroughfs", *transport.options, "-o", "data=daemon")
+    put(os.path.join(mount.source, "f"), b"here")
+    reader = Child(read_by_map_when_told, os.path.join(mount.mountpoint, "f"))
+    assert reader.link.hear() == b"here"
+    mount.stop(signal.SIGTERM)
+    reader.link.tell("go on")
+    assert reader.result() == b"here"
+
+
 # --- Who moves the bytes ----------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import pytest
 from conftest import children, needs_root
 from harness import kernel, mounts
 from harness.children import Child
+from harness.files import error_of
 
 
 # --- Few descriptors --------------------------------------------------------------------------
@@ -114,25 +115,31 @@ def test_a_session_that_closes_leaves_the_signals_to_the_other(sessions, transpo
 
 
 @pytest.mark.concurrent
-def test_a_signal_lets_the_program_take_what_the_kernel_has_and_a_second_one_does_not(sessions, transport):
+@pytest.mark.parametrize("hurry", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait_for_what_the_kernel_has(sessions, transport, hurry):
+    """The first one does, until a request is answered that the library has sent behind that."""
     mount, _ = sessions(*transport.options, "--dawdle")
     os.stat(mount.mountpoint)  # from the first request on
     mount.send_signal(signal.SIGTERM)
-    wait_told(mount, "stopping")
-    assert os.stat(mount.mountpoint).st_nlink == 2  # is answered
-    assert "stopped" not in mount.stdout()
-    mount.stop(signal.SIGTERM)
-    assert mount.stdout().endswith(f"stopped\nclosed first: {RESTORED}\nclosed all: {RESTORED}\n")
+    wait_told(mount, "asked")
+    mount.send_signal(signal.SIGHUP)  # a terminal that goes away sends two of them
+    if transport.name == "dev_fuse-many":  # elsewhere what is asked now may wait behind the other
+        assert os.stat(mount.mountpoint).st_nlink == 2
+    mount.stop(hurry)
+    assert mount.stdout().endswith(f"closed all: {RESTORED}\n")
 
 
 @pytest.mark.concurrent
-def test_an_unmount_does_not_wait_for_a_program_that_is_told_to_stop(sessions, transport):
+def test_a_program_that_is_killed_while_the_kernel_writes_back_is_gone(sessions, transport):
+    """Nobody may be left who waits for its answers and holds the connection."""
     mount, _ = sessions(*transport.options, "--dawdle")
-    os.stat(mount.mountpoint)  # from the first request on
+    os.stat(mount.mountpoint)
     mount.send_signal(signal.SIGTERM)
-    wait_told(mount, "stopping")
-    mount.stop("umount")
-    assert mount.stdout().endswith(f"stopped\nclosed first: {RESTORED}\nclosed all: {RESTORED}\n")
+    wait_told(mount, "asked")
+    mount.send_signal(signal.SIGKILL)
+    assert mount.wait() == -signal.SIGKILL
+    assert error_of(os.statvfs, mount.mountpoint) in (errno.ENOTCONN, errno.ECONNABORTED)
+    mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
 
 
 def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
