@@ -11,6 +11,7 @@
  */
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -99,6 +100,20 @@ static void close_pipes(const struct unmounter *unmounter)
 	close(unmounter->reply_fd);
 }
 
+/* A mapping of a ring holds the ring, and that the connection: of this session, or of another one in this process. */
+static void leave_rings_out_of_forks(void)
+{
+	FILE *maps = ll_proc_fopen("/proc/self/maps");
+	unsigned long start, end;
+	char line[256]; /* the rest of a longer one is none of a ring's */
+
+	while (maps && fgets(line, sizeof(line), maps))
+		if (strstr(line, "[io_uring]") && sscanf(line, "%lx-%lx", &start, &end) == 2)
+			(void)madvise((void *)start, end - start, MADV_DONTFORK);
+	if (maps)
+		(void)fclose(maps);
+}
+
 int ll_unmounter_start(struct unmounter *unmounter, const struct llfuse_session *session)
 {
 	sigset_t all, before;
@@ -109,6 +124,7 @@ int ll_unmounter_start(struct unmounter *unmounter, const struct llfuse_session 
 	err = make_pipes(unmounter, &reply_fd);
 	if (err)
 		return err;
+	leave_rings_out_of_forks();
 	/* It stays deaf to all signals, from its first moment. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -3,9 +3,9 @@
  * What the kernel has of files and the file system has not: stores to mappings, and with LLFUSE_CAP_WRITEBACK_CACHE writes.
  * It writes that back when it likes, up to half a minute later, and drops it when the connection ends.  Here it is made to.
  *
- * To a FUSE file system syncfs(2) promises nothing: it sends the writes and waits for no answer (Linux fs/fs-writeback.c,
- * SB_I_NO_DATA_INTEGRITY), and does not even send all, but stops once so many requests that nobody waits for are under way
- * (fs/fuse/file.c, fuse_writepages()).  So it is called until it brings no more than that allows; and each time a request
+ * To a FUSE file system syncfs(2) promises nothing: it sends the writes and waits for no answer (since Linux 6.19, and 6.18 with its
+ * fixes: fs/fs-writeback.c, AS_NO_DATA_INTEGRITY), and does not even send all, but stops once so many requests that nobody
+ * waits for are under way (fs/fuse/file.c, fuse_writepages()).  So it is called until it brings no more than that allows; and each time a request
  * that somebody waits for goes the way of the writes, behind them, so that they have come when it is answered.
  *
  * These calls wait in the kernel for answers of ours, and no signal ends that.  Who holds the connection's descriptor
@@ -14,7 +14,6 @@
  */
 #include <sched.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 enum {
 	BACKGROUND = 12, /* what the kernel takes for max_background if it is not told */
 	QUIET_ROUNDS = 2,
+	MAX_ROUNDS = 10000, /* if somebody goes on to write to many files */
 };
 
 /* ------------------------------------------------------------------------ */
@@ -95,18 +95,18 @@ static unsigned brought_at_most(const struct llfuse_session *session)
 	return (session->max_background ? session->max_background : BACKGROUND) * 3 / 4;
 }
 
-/* Until nothing comes, or hardly anything: somebody may go on to write. */
+/* Until nothing comes, or hardly anything, as somebody may go on to write; or the session is told to stop. */
 static int do_rounds(struct llfuse_session *session, struct unmounter *process)
 {
 	unsigned quiet = 0;
 	bool has_come = false;
 
-	while (quiet < QUIET_ROUNDS) {
+	for (int rounds = 0; quiet < QUIET_ROUNDS && rounds < MAX_ROUNDS; rounds++) {
 		uint64_t before = atomic_load(&session->n_written_back), brought;
 		int err = ll_unmounter_writeback_round(process);
 
-		if (err)
-			return err;
+		if (err || atomic_load(&session->is_stopping))
+			return err ? err : -ENODEV;
 		brought = atomic_load(&session->n_written_back) - before;
 		if (!brought && !has_come)
 			return 0;
@@ -119,28 +119,11 @@ static int do_rounds(struct llfuse_session *session, struct unmounter *process)
 	return 0;
 }
 
-/* A mapping of a ring holds the ring, and that the connection. */
-static void leave_rings_out_of_forks(void)
-{
-	FILE *maps = ll_proc_fopen("/proc/self/maps");
-	unsigned long start, end;
-	char line[256]; /* the rest of a longer one is none of a ring's */
-
-	while (maps && fgets(line, sizeof(line), maps))
-		if (strstr(line, "[io_uring]") && sscanf(line, "%lx-%lx", &start, &end) == 2)
-			(void)madvise((void *)start, end - start, MADV_DONTFORK);
-	if (maps)
-		(void)fclose(maps);
-}
-
 /* A process for once, forked with all of our memory, would hold on to that for longer than it should if it stayed. */
 static int do_rounds_by_fork(struct llfuse_session *session)
 {
 	struct unmounter process = {.is_started = false};
-	int err;
-
-	leave_rings_out_of_forks();
-	err = ll_unmounter_start(&process, session);
+	int err = ll_unmounter_start(&process, session);
 
 	if (!err)
 		err = do_rounds(session, &process);

@@ -524,7 +524,8 @@ def read_by_map_when_told(link, path):
 
 def test_what_is_mapped_stays_readable_after_the_signal_that_ends_the_mount(new_mount, transport):
     """Programs that run from the mount go on as long as the kernel has what they need."""
-    mount = new_mount("passthroughfs", *transport.options, "-o", "data=daemon")
+    # Nobody watches the source, as what changed there would be dropped.
+    mount = new_mount("passthroughfs", *transport.options, "-o", "data=daemon,cache=always")
     put(os.path.join(mount.source, "f"), b"here")
     reader = Child(read_by_map_when_told, os.path.join(mount.mountpoint, "f"))
     assert reader.link.hear() == b"here"
