@@ -254,7 +254,7 @@ struct llfuse_conn {
 	uint32_t max_write;
 	/** Largest readahead, in bytes. */
 	uint32_t max_readahead;
-	/** Read-ahead and asynchronous requests under way at once; 0: the kernel's. */
+	/** Requests under way at once that nobody waits for: reading ahead, writing back; 0: 512. */
 	uint32_t max_background;
 	/** 1 if a backing file may itself lie on a stacked file system. */
 	uint32_t backing_stack_depth;

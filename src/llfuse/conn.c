@@ -5,7 +5,11 @@
 
 #include "internal.h"
 
-enum { WRITE_MIN = 8192 };
+enum {
+	WRITE_MIN = 8192,
+	BACKGROUND =
+		512, /* requests under way that nobody waits for: the kernel's 12 are soon taken by reading ahead */
+};
 
 static const struct {
 	enum llfuse_cap cap;
@@ -106,9 +110,9 @@ static void agree(struct llfuse_session *session, struct fuse_conn_info *info, s
 	set_feature(info, FUSE_CAP_SPLICE_READ, false); /* needs memory once the request is taken: see loop.c */
 	info->max_write = whole_pages(conn->max_write);
 	info->max_readahead = conn->max_readahead;
-	session->max_background = conn->max_background;
-	if (conn->max_background)
-		info->max_background = conn->max_background;
+	/* What waits for its turn is not written back when it is asked for: see writeback.c. */
+	session->max_background = conn->max_background ? conn->max_background : BACKGROUND;
+	info->max_background = info->congestion_threshold = session->max_background;
 	info->max_backing_stack_depth = conn->backing_stack_depth ? 1 : 0; /* more: no passthrough at all */
 	info->max_read = session->max_read; /* libfuse insists on the mount option's value here too */
 }

@@ -166,7 +166,7 @@ struct llfuse_session {
 	bool is_serial;
 	unsigned max_read;
 	unsigned ring_depth;
-	unsigned max_background; /* from init on; 0: the kernel's */
+	unsigned max_background; /* from init on */
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
 	bool may_yield;
 	bool handles_signals;

@@ -4,8 +4,9 @@
  * It writes that back when it likes, up to half a minute later, and drops it when the connection ends.  Here it is made to.
  *
  * To a FUSE file system syncfs(2) promises nothing: it sends the writes and waits for no answer (since Linux 6.19, and 6.18 with its
- * fixes: fs/fs-writeback.c, AS_NO_DATA_INTEGRITY), and does not even send all, but stops once so many requests that nobody
- * waits for are under way (fs/fuse/file.c, fuse_writepages()).  So it is called until it brings no more than that allows; and each time a request
+ * fixes: fs/fs-writeback.c, AS_NO_DATA_INTEGRITY), and it stops once so many requests that nobody waits for are under way,
+ * reading ahead too (congestion_threshold: fs/fuse/file.c, fuse_writepages()); the rest of them, from max_background on, waits
+ * apart, where others overtake it.  So conn.c sets both high, and it is called until it brings little; and each time a request
  * that somebody waits for goes the way of the writes, behind them, so that they have come when it is answered.
  *
  * These calls wait in the kernel for answers of ours, and no signal ends that.  Who holds the connection's descriptor
@@ -21,9 +22,9 @@
 #include "internal.h"
 
 enum {
-	BACKGROUND = 12, /* what the kernel takes for max_background if it is not told */
 	QUIET_ROUNDS = 2,
-	MAX_ROUNDS = 10000, /* if somebody goes on to write to many files */
+	PAUSE_NS = 1000000,
+	MAX_MS = 30000, /* if somebody goes on to write to many files */
 };
 
 /* ------------------------------------------------------------------------ */
@@ -90,31 +91,35 @@ int ll_writeback_round(const char *mountpoint, uint64_t mount_id)
 /* ------------------------------------------------------------------------ */
 /* All rounds                                                                */
 
-static unsigned brought_at_most(const struct llfuse_session *session)
+static void pause_if(bool is_wanted)
 {
-	return (session->max_background ? session->max_background : BACKGROUND) * 3 / 4;
+	const struct timespec pause = {.tv_nsec = PAUSE_NS};
+
+	if (is_wanted)
+		(void)nanosleep(&pause, NULL); /* if it is cut short, the next round comes sooner */
 }
 
-/* Until nothing comes, or hardly anything, as somebody may go on to write; or the session is told to stop. */
+/* Until nothing comes and nothing is under way, or hardly anything comes, as somebody may go on to write; or the session is told
+ * to stop.  A round that brings as much as the kernel sends at once may have left more. */
 static int do_rounds(struct llfuse_session *session, struct unmounter *process)
 {
+	const struct timespec end = deadline_after_ms(MAX_MS);
 	unsigned quiet = 0;
-	bool has_come = false;
 
-	for (int rounds = 0; quiet < QUIET_ROUNDS && rounds < MAX_ROUNDS; rounds++) {
+	while (quiet < QUIET_ROUNDS) {
 		uint64_t before = atomic_load(&session->n_written_back), brought;
 		int err = ll_unmounter_writeback_round(process);
+		struct timespec now = deadline_after_ms(0);
+		bool is_busy;
 
 		if (err || atomic_load(&session->is_stopping))
 			return err ? err : -ENODEV;
+		if (!deadline_is_before(&now, &end))
+			return -ETIMEDOUT;
 		brought = atomic_load(&session->n_written_back) - before;
-		if (!brought && !has_come)
-			return 0;
-		has_come = true;
-		if (brought >= brought_at_most(session) || atomic_load(&session->n_writing_back))
-			quiet = 0;
-		else
-			quiet++;
+		is_busy = atomic_load(&session->n_writing_back);
+		quiet = brought >= session->max_background || is_busy ? 0 : quiet + 1;
+		pause_if(!brought && is_busy);
 	}
 	return 0;
 }
@@ -140,10 +145,9 @@ static int write_back(struct llfuse_session *session)
 	if (!session->mountpoint)
 		return -ENOENT;
 	pthread_mutex_lock(&session->writeback_lock);
-	if (session->unmounter.is_started)
-		err = do_rounds(session, &session->unmounter);
-	else
-		err = do_rounds_by_fork(session);
+	err = session->unmounter.is_started ? do_rounds(session, &session->unmounter) : -EPIPE;
+	if (err == -EPIPE && !session->unmounts_from_outside)
+		err = do_rounds_by_fork(session); /* there is none, or somebody has killed it */
 	pthread_mutex_unlock(&session->writeback_lock);
 	return err;
 }
@@ -172,7 +176,7 @@ static void *write_back_and_stop(void *arg)
 
 	(void)pthread_setname_np(pthread_self(), "stopper");
 	err = write_back(session);
-	if (err && err != -ENOENT && !atomic_load(&session->is_stopping))
+	if (err && session->mountpoint && !atomic_load(&session->is_stopping))
 		complain(session, err);
 	llfuse_stop(session);
 	return NULL;

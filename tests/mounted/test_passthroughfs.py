@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """passthroughfs and its source: what is shared, what shows up, and what the daemon never follows."""
 
+import contextlib
 import mmap
 import os
 import re
@@ -513,6 +514,55 @@ def test_what_a_map_stored_outlives_the_signal_that_ends_the_mount(new_mount, tr
         view[:6] = b"stored"
         mount.stop(signal.SIGTERM)
     assert get(os.path.join(mount.source, "f")) == b"stored" + b"-" * 4090
+
+
+@needs_root
+def test_what_a_map_stored_and_cannot_be_had_is_told(new_mount, many):
+    """It is asked for by way of the mount point."""
+    mount = new_mount("passthroughfs", *many.options, "-o", "data=daemon")
+    put(os.path.join(mount.mountpoint, "f"), b"-" * 4096)
+    fd = os.open(os.path.join(mount.mountpoint, "f"), os.O_RDWR)
+    with mmap.mmap(fd, 4096) as view:
+        os.close(fd)
+        view[:6] = b"stored"
+        kernel.umount(mount.mountpoint, kernel.MNT_DETACH)
+        mount.stop(signal.SIGTERM)
+    assert "what the kernel has not written back may be lost: No such file or directory" in mount.stderr()
+
+
+def read_without_pause(link, path):
+    """All of it, never from what the kernel has of it."""
+    fd = os.open(path, os.O_RDONLY)
+    link.tell("reads")
+    try:
+        while True:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.lseek(fd, 0, os.SEEK_SET)
+            while os.read(fd, 1 << 20):
+                pass
+    except OSError as err:
+        return err.errno
+
+
+def test_what_maps_stored_arrives_while_others_read(new_mount, transport):
+    """What the kernel sends at once is not taken up by reading ahead."""
+    mount = new_mount("passthroughfs", *transport.options, "-o", "data=daemon")
+    files = [os.path.join(mount.mountpoint, str(number)) for number in range(30)]
+    for path in files:
+        put(path, b"-" * 4096)
+    with contextlib.ExitStack() as stack:
+        for number in range(12):
+            put(os.path.join(mount.source, f"large-{number}"), os.urandom(8 << 20))
+            path = os.path.join(mount.mountpoint, f"large-{number}")
+            reader = stack.enter_context(Child(read_without_pause, path))
+            assert reader.link.hear() == "reads"
+        for path in files:
+            fd = os.open(path, os.O_RDWR)
+            view = stack.enter_context(mmap.mmap(fd, 4096))
+            os.close(fd)
+            view[:6] = b"stored"
+        mount.stop(signal.SIGTERM)
+    assert {get(os.path.join(mount.source, str(number)))[:6] for number in range(30)} == {b"stored"}
 
 
 def read_by_map_when_told(link, path):

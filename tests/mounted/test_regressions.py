@@ -138,7 +138,8 @@ def test_a_program_that_is_killed_while_the_kernel_writes_back_is_gone(sessions,
     wait_told(mount, "asked")
     mount.send_signal(signal.SIGKILL)
     assert mount.wait() == -signal.SIGKILL
-    assert error_of(os.statvfs, mount.mountpoint) in (errno.ENOTCONN, errno.ECONNABORTED)
+    # The last is what a ring's requests get that were on their way to it.
+    assert error_of(os.statvfs, mount.mountpoint) in (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED)
     mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
 
 
