@@ -493,6 +493,7 @@ def test_a_copy_has_what_the_kernel_had_collected(database):
 def test_a_root_that_cannot_be_reached_is_told_once(database_once, kernel_that_waits):
     """The kernel is asked by way of it."""
     mount = database_once.mount("-o", "commit=1")
+    os.stat(mount.mountpoint)  # it has found out which mount is its own
     kernel.mount(database_once.place, mount.mountpoint, None, kernel.MS_BIND)
     try:
         mount.wait_logged("cannot ask the kernel to write back")
