@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Until when to wait, for what takes a point of time: sem_clockwait(3), pthread_cond_clockwait(3). */
-#ifndef DEADLINE_H
-#define DEADLINE_H
+#ifndef COMMON_DEADLINE_H
+#define COMMON_DEADLINE_H
 
 #include <stdbool.h>
 #include <time.h>
@@ -24,6 +24,13 @@ static inline struct timespec deadline_after_ms(unsigned ms)
 static inline bool deadline_is_before(const struct timespec *a, const struct timespec *b)
 {
 	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+static inline bool deadline_has_passed(const struct timespec *deadline)
+{
+	const struct timespec now = deadline_after_ms(0);
+
+	return !deadline_is_before(&now, deadline);
 }
 
 #endif

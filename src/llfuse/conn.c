@@ -7,8 +7,8 @@
 
 enum {
 	WRITE_MIN = 8192,
-	BACKGROUND =
-		512, /* requests under way that nobody waits for: the kernel's 12 are soon taken by reading ahead */
+	/* Requests under way that nobody waits for: the kernel's 12 are soon taken by reading ahead. */
+	BACKGROUND = 512,
 };
 
 static const struct {

@@ -37,6 +37,14 @@ static inline uint64_t ll_now_ns(void)
 	return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
+/* Less than a second, and less than that if it is cut short. */
+static inline void ll_sleep_ms(long ms)
+{
+	struct timespec time = {.tv_nsec = ms * 1000000};
+
+	(void)nanosleep(&time, NULL);
+}
+
 /* Memory for when there is no other: see reserve.c. */
 struct reserve {
 	void *blocks[8];

@@ -69,13 +69,6 @@ static unsigned readers_max(const struct llfuse_session *session)
 
 /* --- A reader ------------------------------------------------------------------------------- */
 
-static void sleep_ms(long ms)
-{
-	struct timespec time = {.tv_nsec = ms * 1000000};
-
-	(void)nanosleep(&time, NULL);
-}
-
 /* What stands in the way of a read for the moment; false if it is more than that. */
 static bool wait_out(const struct reader *reader, int err)
 {
@@ -89,7 +82,7 @@ static bool wait_out(const struct reader *reader, int err)
 		return true;
 	case -ENOMEM:
 		if (reader->buf.mem)
-			sleep_ms(NO_MEMORY_MS);
+			ll_sleep_ms(NO_MEMORY_MS);
 		return reader->buf.mem;
 	}
 	return false;
@@ -166,7 +159,7 @@ static int answer(struct reader *reader)
 			return 0;
 		atomic_fetch_add(&loop->n_idle, 1);
 		if (has_rings(session))
-			sleep_ms(FORGETS_MS);
+			ll_sleep_ms(FORGETS_MS);
 		n = receive(reader);
 	}
 	atomic_fetch_sub(&loop->n_idle, 1);

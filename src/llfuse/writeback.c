@@ -23,7 +23,7 @@
 
 enum {
 	QUIET_ROUNDS = 2,
-	PAUSE_NS = 1000000,
+	PAUSE_MS = 1, /* while nothing comes, but something is under way */
 	MAX_MS = 30000, /* if somebody goes on to write to many files */
 };
 
@@ -55,9 +55,10 @@ static void ask_something_on_each_cpu(int fd)
 {
 	cpu_set_t all, one;
 
-	ask_something(fd);
-	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+	if (sched_getaffinity(0, sizeof(all), &all) < 0) {
+		ask_something(fd); /* more CPUs than fit */
 		return;
+	}
 	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
 		if (!CPU_ISSET(cpu, &all))
 			continue;
@@ -91,14 +92,6 @@ int ll_writeback_round(const char *mountpoint, uint64_t mount_id)
 /* ------------------------------------------------------------------------ */
 /* All rounds                                                                */
 
-static void pause_if(bool is_wanted)
-{
-	const struct timespec pause = {.tv_nsec = PAUSE_NS};
-
-	if (is_wanted)
-		(void)nanosleep(&pause, NULL); /* if it is cut short, the next round comes sooner */
-}
-
 /* Until nothing comes and nothing is under way, or hardly anything comes, as somebody may go on to write; or the session is told
  * to stop.  A round that brings as much as the kernel sends at once may have left more. */
 static int do_rounds(struct llfuse_session *session, struct unmounter *process)
@@ -109,17 +102,17 @@ static int do_rounds(struct llfuse_session *session, struct unmounter *process)
 	while (quiet < QUIET_ROUNDS) {
 		uint64_t before = atomic_load(&session->n_written_back), brought;
 		int err = ll_unmounter_writeback_round(process);
-		struct timespec now = deadline_after_ms(0);
 		bool is_busy;
 
 		if (err || atomic_load(&session->is_stopping))
 			return err ? err : -ENODEV;
-		if (!deadline_is_before(&now, &end))
+		if (deadline_has_passed(&end))
 			return -ETIMEDOUT;
 		brought = atomic_load(&session->n_written_back) - before;
 		is_busy = atomic_load(&session->n_writing_back);
 		quiet = brought >= session->max_background || is_busy ? 0 : quiet + 1;
-		pause_if(!brought && is_busy);
+		if (!brought && is_busy)
+			ll_sleep_ms(PAUSE_MS);
 	}
 	return 0;
 }

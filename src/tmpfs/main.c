@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* The tmpfs program: command line to configuration to llfuse_run(). */
+#include "caps.h"
 #include "database.h"
 #include "limits.h"
 #include "ops.h"
 
 #include <errno.h>
-#include <linux/capability.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PROGRAM "tmpfs"
@@ -200,13 +199,12 @@ static void raise_file_limit(void)
  * this need not be done for each file.  We never use it. */
 static void drop_fsetid(void)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+	struct caps caps;
 
-	if (syscall(SYS_capget, &header, caps) < 0)
+	if (caps_get(&caps))
 		return;
-	caps[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
-	(void)syscall(SYS_capset, &header, caps); /* what one has one may give up */
+	caps_put(&caps, CAP_FSETID, false);
+	(void)caps_set(&caps); /* what one has one may give up */
 }
 
 /* In the process that keeps the mount: a database does not outlast a fork. */

@@ -142,8 +142,7 @@ static void wait_locked(struct saver *saver)
 		if (journal_weight(saver->tree->journal) > HEAVY)
 			return;
 		due = due_locked(saver);
-		look = deadline_after_ms(0);
-		if (saver->options.interval_s > 0 && !deadline_is_before(&look, &due))
+		if (saver->options.interval_s > 0 && deadline_has_passed(&due))
 			return;
 	}
 }
