@@ -238,10 +238,14 @@ static bool raise_root(struct data *data, struct mem *mem)
 	return true;
 }
 
-/* Makes the branch @at of @node, a page or a node of @height, zeroed. */
-static void *make_branch(struct data *data, struct mem *mem, struct node *node, void **at, uint32_t height)
+/* Makes the branch @at of @node, a page or a node of @height, zeroed unless it @is_overwritten. */
+static void *make_branch(struct data *data, struct mem *mem, struct node *node, void **at, uint32_t height,
+			 bool is_overwritten)
 {
-	*at = mem_zalloc(mem, height == 0 ? DATA_PAGE_SIZE : sizeof(struct node));
+	if (height == 0 && is_overwritten)
+		*at = mem_alloc(mem, DATA_PAGE_SIZE);
+	else
+		*at = mem_zalloc(mem, height == 0 ? DATA_PAGE_SIZE : sizeof(struct node));
 	if (!*at)
 		return NULL;
 	node->used++;
@@ -251,8 +255,8 @@ static void *make_branch(struct data *data, struct mem *mem, struct node *node, 
 }
 
 /* The page with number @page, made if it is not there, with room for its first @need
- * bytes; NULL if there is no memory. */
-static unsigned char *make_page(struct data *data, struct mem *mem, uint64_t page, size_t need)
+ * bytes, and not zeroed if it @is_overwritten as a whole; NULL if there is no memory. */
+static unsigned char *make_page(struct data *data, struct mem *mem, uint64_t page, size_t need, bool is_overwritten)
 {
 	uint32_t height;
 	void **at;
@@ -276,7 +280,7 @@ static unsigned char *make_page(struct data *data, struct mem *mem, uint64_t pag
 		struct node *node = *at;
 
 		at = &node->branch[branch_of(page, height)];
-		if (!*at && !make_branch(data, mem, node, at, height - 1)) {
+		if (!*at && !make_branch(data, mem, node, at, height - 1, is_overwritten)) {
 			int err = errno;
 
 			free_pages(data, mem, page, page); /* nodes that wait for it */
@@ -362,7 +366,8 @@ static ssize_t heap_write(struct data_plane *plane, struct data *data, const voi
 		part = DATA_PAGE_SIZE - in_page(off + done);
 		if (part > n - done)
 			part = n - done;
-		page = make_page(data, plane->mem, page_of(off + done), in_page(off + done) + part);
+		page = make_page(data, plane->mem, page_of(off + done), in_page(off + done) + part,
+				 part == DATA_PAGE_SIZE);
 		if (!page) {
 			err = -errno;
 			break;
@@ -446,7 +451,7 @@ static int fill_holes(struct data *data, struct mem *mem, uint64_t off, uint64_t
 	uint64_t page;
 
 	for (page = page_of(off); page <= last; page++)
-		if (!make_page(data, mem, page, page == last ? in_page(off + len - 1) + 1 : DATA_PAGE_SIZE))
+		if (!make_page(data, mem, page, page == last ? in_page(off + len - 1) + 1 : DATA_PAGE_SIZE, false))
 			return -errno;
 	return 0;
 }

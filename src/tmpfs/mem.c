@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* How much must have been freed before the heap is searched for whole free pages. */
+/* How much must be free before the heap is searched for whole free pages, and pages of ours go back. */
 #define TRIM_WORTH ((uint64_t)64 << 20)
 
 #define PAGE ((uint64_t)4096)
@@ -21,14 +21,14 @@
 
 /* AddressSanitizer knows malloc's blocks, and not ours. */
 #if defined(__SANITIZE_ADDRESS__)
-#define USE_SLAB false
+#define USE_OURS false
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define USE_SLAB false
+#define USE_OURS false
 #endif
 #endif
-#ifndef USE_SLAB
-#define USE_SLAB true
+#ifndef USE_OURS
+#define USE_OURS true
 #endif
 
 /* ------------------------------------------------------------------------ */
@@ -392,6 +392,7 @@ void mem_init(struct mem *mem, uint64_t max, uint64_t inodes_max)
 {
 	memset(mem, 0, sizeof(*mem));
 	slab_init(&mem->slab);
+	pages_init(&mem->pages);
 	atomic_init(&mem->inodes_max, inodes_max);
 	(void)pthread_mutex_init(&mem->lock, NULL); /* never fails for the default kind */
 	atomic_init(&mem->max, max);
@@ -401,12 +402,13 @@ void mem_init(struct mem *mem, uint64_t max, uint64_t inodes_max)
 void mem_done(struct mem *mem)
 {
 	slab_done(&mem->slab);
+	pages_done(&mem->pages);
 	(void)pthread_mutex_destroy(&mem->lock);
 }
 
 bool mem_takes_along(size_t size)
 {
-	return USE_SLAB && size <= SLAB_BLOCK_MAX;
+	return USE_OURS && (size <= SLAB_BLOCK_MAX || size == PAGES_SIZE);
 }
 
 int mem_set_share(struct mem *mem, const struct mem_share *share)
@@ -505,6 +507,8 @@ static uint64_t heap_cost(size_t size)
 
 uint64_t mem_block_cost(size_t size)
 {
+	if (size == PAGES_SIZE)
+		return PAGES_SIZE;
 	return size <= SLAB_BLOCK_MAX ? slab_cost(size) : heap_cost(size);
 }
 
@@ -524,14 +528,21 @@ static void count_heap(struct mem *mem, size_t size)
 		atomic_store_explicit(&mem->heap_high, heap, memory_order_relaxed);
 }
 
+static void *take_ours(struct mem *mem, size_t size, bool is_zeroed)
+{
+	bool is_zero = false;
+	void *block;
+
+	block = size == PAGES_SIZE ? pages_alloc(&mem->pages, &is_zero) : slab_alloc(&mem->slab, size);
+	return block && is_zeroed && !is_zero ? memset(block, 0, size) : block;
+}
+
 static void *take(struct mem *mem, size_t size, bool is_zeroed)
 {
 	void *block;
 
-	if (mem_takes_along(size)) {
-		block = slab_alloc(&mem->slab, size);
-		return block && is_zeroed ? memset(block, 0, size) : block;
-	}
+	if (mem_takes_along(size))
+		return take_ours(mem, size, is_zeroed);
 	block = is_zeroed ? calloc(1, size) : malloc(size);
 	if (block)
 		count_heap(mem, size);
@@ -572,11 +583,13 @@ void mem_free(struct mem *mem, void *block, size_t size)
 {
 	if (!block)
 		return;
-	if (mem_takes_along(size)) {
-		slab_free(&mem->slab, block, size);
-	} else {
+	if (!mem_takes_along(size)) {
 		free(block);
 		atomic_fetch_sub_explicit(&mem->heap, heap_cost(size), memory_order_relaxed);
+	} else if (size == PAGES_SIZE) {
+		pages_free(&mem->pages, block);
+	} else {
+		slab_free(&mem->slab, block, size);
 	}
 	mem_uncharge(mem, mem_block_cost(size));
 }
@@ -604,6 +617,8 @@ static bool has_much_to_give(const struct mem *mem)
 void mem_settle(struct mem *mem)
 {
 	trim_heap(mem);
+	if (pages_idle(&mem->pages) >= TRIM_WORTH)
+		pages_trim(&mem->pages);
 	settle_leaving(mem);
 	if (has_much_to_give(mem))
 		give_to_share(mem);

@@ -14,6 +14,7 @@
 #define TMPFS_MEM_H
 
 #include "leaving.h"
+#include "pages.h"
 #include "slab.h"
 
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct mem_share {
 
 struct mem {
 	struct slab slab;
+	struct pages pages;
 	_Atomic uint64_t used; /* bytes, overhead included, without those that are leaving */
 	_Atomic uint64_t granted; /* used stays at or below */
 	_Atomic uint64_t heap; /* of used, what malloc(3) has */

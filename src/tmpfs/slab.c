@@ -9,6 +9,8 @@
  */
 #include "slab.h"
 
+#include "aligned.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -57,21 +59,6 @@ static struct slab_piece *piece_of(void *block)
 /* ------------------------------------------------------------------------ */
 /* Regions                                                                   */
 
-/* REGION_SIZE bytes at a multiple of PIECE_SIZE, or NULL. */
-static char *map_aligned(void)
-{
-	char *mapped = mmap(NULL, REGION_SIZE + PIECE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	size_t before;
-
-	if (mapped == MAP_FAILED)
-		return NULL;
-	before = (PIECE_SIZE - ((uintptr_t)mapped & (PIECE_SIZE - 1))) & (PIECE_SIZE - 1);
-	if (before > 0)
-		(void)munmap(mapped, before); /* what stays mapped by a failure takes no memory */
-	(void)munmap(mapped + before + REGION_SIZE, PIECE_SIZE - before);
-	return mapped + before;
-}
-
 static void enlist(struct slab_region **list, struct slab_region *region)
 {
 	region->previous = NULL;
@@ -97,7 +84,7 @@ static struct slab_region *new_region(void)
 
 	if (!region)
 		return NULL;
-	region->pieces = map_aligned();
+	region->pieces = aligned_map(REGION_SIZE, PIECE_SIZE);
 	if (!region->pieces) {
 		free(region);
 		return NULL;

@@ -3,12 +3,14 @@
 #include "mem.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -94,6 +96,171 @@ static void slab_gives_memory_back_to_the_system(void **state)
 	after = resident_kib();
 	assert_in_range(after, 0, before + 300);
 	slab_done(&slab);
+}
+
+static bool is_all(const unsigned char *page, unsigned char byte)
+{
+	return page[0] == byte && memcmp(page, page + 1, PAGES_SIZE - 1) == 0;
+}
+
+/* Takes and frees pages at random, some of the time more of the one and then of the other.  Each page holds @id throughout. */
+static void use_pages(struct pages *pages, unsigned seed, unsigned char id, size_t max)
+{
+	unsigned char **taken = calloc(max, sizeof(*taken));
+	size_t n = 0;
+
+	assert_non_null(taken);
+	for (size_t step = 0; step < 8 * max; step++) {
+		bool is_growing = step / max % 2 == 0;
+
+		if (n == 0 || (n < max && (unsigned)rand_r(&seed) % 4 < (is_growing ? 3u : 1u))) {
+			bool is_zero;
+
+			taken[n] = pages_alloc(pages, &is_zero);
+			assert_non_null(taken[n]);
+			assert_int_equal((uintptr_t)taken[n] % PAGES_SIZE, 0);
+			if (is_zero)
+				assert_true(is_all(taken[n], 0));
+			memset(taken[n++], id, PAGES_SIZE);
+		} else {
+			size_t i = (size_t)rand_r(&seed) % n;
+
+			assert_true(is_all(taken[i], id));
+			memset(taken[i], 0xff, PAGES_SIZE);
+			pages_free(pages, taken[i]);
+			taken[i] = taken[--n];
+		}
+		if (step % max == max - 1)
+			pages_trim(pages);
+	}
+	for (; n > 0; n--) {
+		assert_true(is_all(taken[n - 1], id));
+		pages_free(pages, taken[n - 1]);
+	}
+	free(taken);
+}
+
+static void pages_do_not_overlap(void **state)
+{
+	struct pages pages;
+
+	(void)state;
+	pages_init(&pages);
+	use_pages(&pages, 20261128, 1, 5000);
+	pages_trim(&pages);
+	assert_int_equal(pages_idle(&pages), 0);
+	pages_done(&pages);
+}
+
+struct pages_user {
+	struct pages *pages;
+	unsigned char id;
+	pthread_t thread;
+};
+
+static void *use_pages_in_thread(void *arg)
+{
+	const struct pages_user *user = arg;
+
+	use_pages(user->pages, user->id, user->id, 2000);
+	return NULL;
+}
+
+static void pages_of_several_threads_do_not_overlap(void **state)
+{
+	struct pages_user users[4];
+	struct pages pages;
+
+	(void)state;
+	pages_init(&pages);
+	for (size_t i = 0; i < 4; i++) {
+		users[i] = (struct pages_user){.pages = &pages, .id = (unsigned char)(i + 1)};
+		assert_int_equal(pthread_create(&users[i].thread, NULL, use_pages_in_thread, &users[i]), 0);
+	}
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(pthread_join(users[i].thread, NULL), 0);
+	pages_done(&pages);
+}
+
+static bool is_resident(void *page)
+{
+	unsigned char seen;
+
+	assert_int_equal(mincore(page, PAGES_SIZE, &seen), 0);
+	return seen & 1;
+}
+
+static void pages_that_are_free_go_back_to_the_system(void **state)
+{
+	enum { MANY = 5000 };
+	static unsigned char *taken[MANY];
+	struct pages pages;
+	bool is_zero;
+
+	(void)state;
+	pages_init(&pages);
+	for (size_t i = 0; i < MANY; i++) {
+		taken[i] = pages_alloc(&pages, &is_zero);
+		assert_non_null(taken[i]);
+		memset(taken[i], 1, PAGES_SIZE);
+	}
+	/* What was taken in advance is no more than the pages of one region can be. */
+	assert_in_range(pages_idle(&pages), 0, 64 * PAGES_SIZE);
+	for (size_t i = 0; i < MANY; i += 2)
+		pages_free(&pages, taken[i]);
+	assert_in_range(pages_idle(&pages), MANY / 2 * PAGES_SIZE, (MANY / 2 + 64) * PAGES_SIZE);
+	assert_true(is_resident(taken[0]));
+	pages_trim(&pages);
+	assert_int_equal(pages_idle(&pages), 0);
+	for (size_t i = 0; i < MANY; i++) {
+		assert_int_equal(is_resident(taken[i]), i % 2);
+		assert_true(i % 2 == 0 || is_all(taken[i], 1));
+	}
+	for (size_t i = 1; i < MANY; i += 2)
+		pages_free(&pages, taken[i]);
+	pages_trim(&pages);
+	assert_int_equal(pages_idle(&pages), 0);
+	/* Not even their addresses are left. */
+	assert_int_equal(msync(taken[0], PAGES_SIZE, MS_ASYNC), -1);
+	assert_int_equal(errno, ENOMEM);
+	pages_done(&pages);
+}
+
+static void a_page_that_was_used_is_zeroed_if_that_is_asked_for(void **state)
+{
+	unsigned char *page;
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, MIB, MEM_UNLIMITED);
+	page = mem_alloc(&mem, PAGES_SIZE);
+	assert_non_null(page);
+	memset(page, 1, PAGES_SIZE);
+	assert_int_equal(mem_used(&mem), PAGES_SIZE);
+	mem_free(&mem, page, PAGES_SIZE);
+	page = mem_zalloc(&mem, PAGES_SIZE);
+	assert_non_null(page);
+	assert_true(is_all(page, 0));
+	mem_free(&mem, page, PAGES_SIZE);
+	assert_int_equal(mem_used(&mem), 0);
+	mem_done(&mem);
+}
+
+static void pages_fill_the_size_to_the_last_byte(void **state)
+{
+	unsigned char *pages[256];
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, MIB, MEM_UNLIMITED);
+	for (size_t i = 0; i < MIB / PAGES_SIZE; i++) {
+		pages[i] = mem_alloc(&mem, PAGES_SIZE);
+		assert_non_null(pages[i]);
+	}
+	assert_null(mem_alloc(&mem, PAGES_SIZE));
+	for (size_t i = 0; i < MIB / PAGES_SIZE; i++)
+		mem_free(&mem, pages[i], PAGES_SIZE);
+	mem_done(&mem);
 }
 
 /* ------------------------------------------------------------------------ */
@@ -392,6 +559,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slab_blocks_do_not_overlap),
 		cmocka_unit_test(slab_gives_memory_back_to_the_system),
+		cmocka_unit_test(pages_do_not_overlap),
+		cmocka_unit_test(pages_of_several_threads_do_not_overlap),
+		cmocka_unit_test(pages_that_are_free_go_back_to_the_system),
+		cmocka_unit_test(a_page_that_was_used_is_zeroed_if_that_is_asked_for),
+		cmocka_unit_test(pages_fill_the_size_to_the_last_byte),
 		cmocka_unit_test(size_is_kept),
 		cmocka_unit_test(what_is_prepaid_cannot_fail_later),
 		cmocka_unit_test(size_is_divided_with_the_share),
