@@ -160,8 +160,6 @@ static int flush(int fd)
 	struct timespec look = {.tv_nsec = LOOK_FIRST_NS};
 	uint64_t number = 0;
 
-	if (ioctl(fd, CONTROL_FLUSH, &number) < 0)
-		return errno;
 	for (;;) {
 		if (ioctl(fd, CONTROL_FLUSH, &number) < 0)
 			return errno;

@@ -62,7 +62,7 @@ struct control_copy {
 #define CONTROL_SYNC _IO('L', 4)
 
 /* Before both: with 0 it begins to let the kernel write back what it has of files (stores to mappings, writes that it
- * collects), and gives a number; with that number it gives 0 once that is done, and else the number again.  -EPERM, -EINVAL for a
+ * collects), and gives a number, 0 if there is nothing; with that number it gives 0 once that is done, and else the number again.  -EPERM, -EINVAL for a
  * number that it did not give, or why it cannot be done. */
 #define CONTROL_FLUSH _IOWR('L', 5, uint64_t)
 

@@ -125,6 +125,9 @@ int flusher_begin(struct flusher *flusher, uint64_t *number)
 {
 	int err = 0;
 
+	*number = 0;
+	if (!may_have_something(flusher->tree))
+		return 0;
 	pthread_mutex_lock(&flusher->lock);
 	if (!flusher->is_running)
 		err = start_locked(flusher, 0);

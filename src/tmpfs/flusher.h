@@ -24,8 +24,8 @@ void flusher_free(struct flusher *flusher);
 /* Lets it do so every @period_ms from here on.  Once.  Returns 0 or what pthread_create(3) gives. */
 int flusher_start(struct flusher *flusher, unsigned period_ms);
 
-/* Begins to let it write back all that it has now.  Returns 0 and a @number for flusher_look(), or what pthread_create(3)
- * gives. */
+/* Begins to let it write back all that it has now.  Returns 0 and a @number for flusher_look(), 0 if there is nothing, or what
+ * pthread_create(3) gives. */
 int flusher_begin(struct flusher *flusher, uint64_t *number);
 
 /* Returns 0 once that is done, -EINPROGRESS before, -EINVAL for a number that was not given out, or what llfuse_syncfs() gave
