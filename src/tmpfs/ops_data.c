@@ -172,6 +172,12 @@ static unsigned drop_flags(const struct llfuse_request *req, struct inode *inode
 	return FILE_DROP_SETID | (is_stranger(req, inode) ? FILE_DROP_AS_STRANGER : 0u);
 }
 
+/* The answer says nothing of them, and execve(2) goes by those that the kernel remembers. */
+static void forget_bits(struct llfuse_request *req, uint64_t ino)
+{
+	invalidate(req, ino, -1);
+}
+
 static unsigned write_flags(const struct llfuse_request *req, struct inode *inode, const struct llfuse_file *file)
 {
 	if (!file->is_writepage)
@@ -198,15 +204,19 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 {
 	struct tree *tree = tree_of(req);
 	struct inode *inode = tree_get(tree, ino);
+	bool loses_bits;
 	ssize_t n;
 
 	if (!inode)
 		return -ESTALE;
+	loses_bits = file->kill_suidgid && !file->is_writepage && inode_has_setid(inode);
 	n = file_write(inode, tree->plane, buf, size, (uint64_t)off, write_flags(req, inode, file));
 	if (file->is_writepage)
 		saver_hurry(tmpfs_of(req)->saver); /* it was done before now */
 	if (file->is_writepage && n != (ssize_t)size)
 		n = lose(req, inode, (uint64_t)off + size, n);
+	if (loses_bits)
+		forget_bits(req, ino);
 	tree_put(tree, inode);
 	return sync_written(req, file, n);
 }
@@ -215,13 +225,17 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 {
 	struct tree *tree = tree_of(req);
 	struct inode *inode = tree_get(tree, ino);
+	bool loses_bits;
 	int err;
 
 	(void)file;
 	if (!inode)
 		return -ESTALE;
+	loses_bits = drops_setid(req, inode);
 	err = file_allocate(inode, tree->plane, mode, (uint64_t)off, (uint64_t)len,
-			    drops_setid(req, inode) ? drop_flags(req, inode) : 0);
+			    loses_bits ? drop_flags(req, inode) : 0);
+	if (loses_bits)
+		forget_bits(req, ino);
 	tree_put(tree, inode);
 	return err;
 }
@@ -250,6 +264,7 @@ ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct l
 {
 	struct tree *tree = tree_of(req);
 	struct inode *from, *to;
+	bool loses_bits;
 	ssize_t n = -ESTALE;
 
 	(void)file_in, (void)file_out;
@@ -257,9 +272,12 @@ ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct l
 		return -EINVAL;
 	from = tree_get(tree, ino_in);
 	to = tree_get(tree, ino_out);
+	loses_bits = to && drops_setid(req, to);
 	if (from && to)
 		n = file_copy(from, (uint64_t)off_in, to, (uint64_t)off_out, len, tree->plane,
-			      drops_setid(req, to) ? drop_flags(req, to) : 0);
+			      loses_bits ? drop_flags(req, to) : 0);
+	if (loses_bits)
+		forget_bits(req, ino_out);
 	if (from)
 		tree_put(tree, from);
 	if (to)

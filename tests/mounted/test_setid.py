@@ -4,14 +4,16 @@
 import errno
 import mmap
 import os
+import shutil
 import stat
 import struct
+import subprocess
 
 import pytest
 
 from conftest import needs_root
 from harness import kernel
-from harness.children import Child
+from harness.children import Child, as_user
 from harness.script import compare, like_the_kernels_own, like_the_kernels_own_in_each_mode
 
 pytestmark = needs_root
@@ -333,3 +335,50 @@ def test_a_file_with_bits_is_mapped_as_any(t):
     t.close(reader)
     t.close(writer)
     t.stat("f")
+
+
+def rewrite(path, flags=0):
+    """The beginning, as it was."""
+    buffer = mmap.mmap(-1, mmap.PAGESIZE)
+    with open(path, "rb") as file:
+        buffer[:] = file.read(mmap.PAGESIZE)
+    opened(path, os.O_WRONLY | flags, lambda fd: os.write(fd, buffer))
+
+
+def rewrite_directly(path):
+    rewrite(path, os.O_DIRECT)
+
+
+def copy_itself(path):
+    source = os.open(path, os.O_RDONLY)
+    opened(path, os.O_WRONLY, lambda fd: os.copy_file_range(source, fd, 100, 0, os.fstat(fd).st_size))
+    os.close(source)
+
+
+def user_of(program):
+    return int(subprocess.run([program, "-u"], capture_output=True, check=True).stdout)
+
+
+@pytest.mark.parametrize(
+    "program, data",
+    [
+        *(("tmpfs", data) for data in ("kernel", "heap", "heap,no_writeback")),
+        *(("passthroughfs", data) for data in ("kernel", "daemon")),
+    ],
+)
+def test_a_program_that_a_stranger_wrote_to_does_not_run_as_its_owner(new_mount, many, program, data):
+    """Before anybody has asked for its attributes again: execve(2) does not."""
+    path = new_mount(program, *many.options, "-o", f"data={data},allow_other,suid").mountpoint
+    changes = (rewrite, rewrite_directly, append, copy_itself, allocate)
+    for change in changes:
+        shutil.copy("/usr/bin/id", os.path.join(path, change.__name__))
+        os.chmod(os.path.join(path, change.__name__), 0o4777)
+
+    def stranger(change):
+        program = os.path.join(path, change.__name__)
+        before = user_of(program)
+        change(program)
+        return before, user_of(program)
+
+    for change in changes:
+        assert as_user(BOB, stranger, change) == (0, BOB), change
