@@ -184,6 +184,17 @@ static int change_acl(const struct llfuse_request *req, int fd, int (*act)(const
 	return ops_without_setid(req, act, what);
 }
 
+/* What system.* other than ACLs is, is the file system's own business, which asks who it is. */
+static int change_xattr(const struct llfuse_request *req, const char *name, int fd, int (*act)(const void *what),
+			const void *what)
+{
+	if (is_acl(name))
+		return change_acl(req, fd, act, what);
+	if (strncmp(name, XATTR_SYSTEM_PREFIX, XATTR_SYSTEM_PREFIX_LEN) == 0)
+		return ops_as_caller(req, true, act, what);
+	return act(what);
+}
+
 int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, const void *value, size_t size, int flags)
 {
 	struct setting what = {.name = name, .value = value, .size = size, .flags = flags};
@@ -195,7 +206,7 @@ int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *name, cons
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	return is_acl(name) ? change_acl(req, what.fd, set_xattr, &what) : set_xattr(&what);
+	return change_xattr(req, name, what.fd, set_xattr, &what);
 }
 
 int op_getxattr(struct llfuse_request *req, uint64_t ino, const char *name, struct llfuse_data *data)
@@ -291,5 +302,5 @@ int op_removexattr(struct llfuse_request *req, uint64_t ino, const char *name)
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	return is_acl(name) ? change_acl(req, what.fd, remove_xattr, &what) : remove_xattr(&what);
+	return change_xattr(req, name, what.fd, remove_xattr, &what);
 }

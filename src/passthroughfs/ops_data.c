@@ -14,8 +14,8 @@
 
 #define NAME "passthroughfs"
 
-/* What one copy does at most, as the kernel's do: MAX_RW_COUNT. */
-enum { COPY_MAX = 0x7ffff000 };
+/* What one copy does at most: nobody can interrupt it, and over io_uring others wait behind it. */
+enum { COPY_MAX = 64 << 20 };
 
 static enum ops_plane wanted_plane = OPS_PLANE_AUTO;
 /* Written by init, before any other request. */

@@ -58,15 +58,15 @@ static bool is_root_with_sys_admin(void)
 /* --- Before the mount ----------------------------------------------------------------------- */
 
 /*
- * The mounts of @source, or the one that it is on, as they are and, where they are shared with others, as they will be:
- * what is mounted there later comes, what is unmounted goes, and nothing of ours gets out.
+ * The mounts of @source, as they are and, where they are shared with others, as they will be: what is mounted there later
+ * comes, what is unmounted goes, and nothing of ours gets out.  Or the one mount that it is on, to which nothing comes.
  * A device in the source is never opened through it.
  */
 static int copy_mounts(const char *source, bool one_file_system)
 {
 	struct mount_attr attr = {
 		.attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-		.propagation = MS_SLAVE,
+		.propagation = one_file_system ? MS_PRIVATE : MS_SLAVE,
 	};
 	unsigned recursive = one_file_system ? 0 : AT_RECURSIVE;
 	scoped_fd copy = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive);
@@ -179,13 +179,13 @@ static int change_root(int root_fd)
 
 /*
  * What acting for root and for other users takes, so that the source gives the same results as without us:
- * reserved blocks and quotas are for SYS_RESOURCE, security.capability is for SETFCAP.  SYS_NICE is the library's, for the
- * scheduling of its own threads.  CAP_LINUX_IMMUTABLE is for
+ * security.capability is for SETFCAP.  SYS_NICE is the library's, for the scheduling of its own threads.  Not SYS_RESOURCE,
+ * which overrides quotas: what users write is written with our rights.  CAP_LINUX_IMMUTABLE is for
  * an ioctl that we do not have; the labels that CAP_MAC_ADMIN is for are not to be set through us.
  */
 static const cap_value_t kept[] = {
-	CAP_CHOWN,   CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER,   CAP_FSETID,       CAP_MKNOD,
-	CAP_SETFCAP, CAP_SETGID,       CAP_SETUID,          CAP_SYS_NICE, CAP_SYS_RESOURCE,
+	CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID,
+	CAP_MKNOD, CAP_SETFCAP,      CAP_SETGID,          CAP_SETUID, CAP_SYS_NICE,
 };
 
 static bool is_kept(cap_value_t capability, const struct sandbox_needs *needs)

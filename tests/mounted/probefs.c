@@ -873,11 +873,16 @@ static int op_setxattr(struct llfuse_request *req, uint64_t ino, const char *nam
 		       int flags)
 {
 	struct xattr *xattr;
-	char *copy = malloc(size + 1);
+	char uid[24];
+	char *copy;
 	int err = 0;
 
 	COUNT_RUNNING;
-	(void)req;
+	if (!strcmp(name, "system.uid")) { /* is who sets it */
+		size = (size_t)snprintf(uid, sizeof(uid), "%u", (unsigned)req->uid);
+		value = uid;
+	}
+	copy = malloc(size + 1);
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, value, size);

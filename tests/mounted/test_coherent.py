@@ -489,6 +489,22 @@ def test_one_file_system_stops_at_its_border(new_mount, place, many, sandbox):
         kernel.umount(f"{source}/part", kernel.MNT_DETACH)
 
 
+def test_nothing_comes_to_one_file_system_later(new_mount, place, many):
+    """Where its mounts are shared with others, in the sandbox, as elsewhere what is mounted on a name is EXDEV."""
+    source = f"{place}/source"
+    os.makedirs(f"{source}/part/below")
+    kernel.mount(source, source, None, kernel.MS_BIND)
+    kernel.mount(None, source, None, kernel.MS_SHARED)
+    try:
+        mount = new_mount("passthroughfs", *many.options, "-o", "one_file_system", source=source).wait_mounted()
+        assert os.listdir(mount.mountpoint) == ["part"]  # it is in the sandbox
+        kernel.mount("part", f"{source}/part", "tmpfs")
+        assert os.listdir(f"{mount.mountpoint}/part") == ["below"]
+        mount.stop()
+    finally:
+        kernel.umount(source, kernel.MNT_DETACH)
+
+
 # Handles, as an NFS server uses them.
 
 

@@ -383,6 +383,25 @@ def test_a_source_that_spans_file_systems(new_mount, place, many):
 
 
 @needs_root
+def test_the_source_learns_who_sets_attributes_that_are_its_own_business(new_mount, place, many):
+    """The kernel checks nothing of system.* but ACLs, and the source by who it is that asks."""
+    source = os.path.join(place, "source")
+    os.makedirs(source)
+    probe = mounts.executable("tests/probefs")
+    inner = new_mount("probefs", *many.options, "-o", "allow_other", mountpoint=source, executable=probe)
+    mount = new_mount("passthroughfs", *many.options, "-o", "allow_other", source=inner.wait_mounted().mountpoint)
+
+    def set_it():
+        os.setxattr(mount.mountpoint, "system.uid", b"")
+
+    for uid in (4001, 0):
+        as_user(uid, set_it)
+        assert os.getxattr(mount.mountpoint, "system.uid") == b"%d" % uid
+    mount.stop()
+    inner.stop()
+
+
+@needs_root
 def test_a_read_only_source(new_mount, place, many):
     source = os.path.join(place, "source")
     os.makedirs(source)

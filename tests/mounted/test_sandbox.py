@@ -31,7 +31,6 @@ CAPABILITIES = {
         ("setuid", 7),
         ("sys_admin", 21),
         ("sys_nice", 23),
-        ("sys_resource", 24),
         ("mknod", 27),
         ("setfcap", 31),
     )
