@@ -21,19 +21,6 @@
 /* Directories in use that keep a descriptor, though their handle could be opened for each request. */
 enum { MAX_SPARE = 64 };
 
-/* The known inode of a file; one that only has its number makes way. */
-static struct inode *find_same_locked(struct inode_table *table, const struct mount *mount, const struct statx *stx,
-				      const struct handle *handle)
-{
-	struct inode *inode = inode_hash_find_source_locked(table, mount, stx, handle);
-
-	/* A number is not given to another file while a descriptor keeps the file. */
-	if (!inode || handle->size || inode->fd >= 0 || inode_matches(inode, stx, handle))
-		return inode;
-	inode_hash_replace_locked(table, inode);
-	return NULL;
-}
-
 /* A file that was looked up. */
 struct found {
 	const struct hold *dir;
@@ -43,6 +30,7 @@ struct found {
 	struct mount *mount;
 	bool is_in_dir; /* by a name */
 	bool has_ref; /* to the mount, of its own; else @dir keeps it */
+	bool is_by_place; /* as in struct inode */
 	struct handle handle;
 };
 
@@ -106,9 +94,29 @@ static void found_drop(struct inode_table *table, struct found *found)
 	free(found->name);
 }
 
+/* Whether @inode, which has the number of what was found, may be that. */
+static bool is_in_place(const struct inode *inode, const struct found *found)
+{
+	if (!inode->is_by_place)
+		return true;
+	if (!found->name) /* it is looked at by the descriptor that we gave out */
+		return inode->fd == found->fd;
+	return inode->parent == found->dir->inode && strcmp(inode->name, found->name) == 0;
+}
+
+/* The known inode of a file; one that only has its number makes way. */
 static struct inode *find_found_locked(struct inode_table *table, const struct found *found)
 {
-	return find_same_locked(table, found->mount, found->stx, &found->handle);
+	struct inode *inode = NULL;
+
+	do
+		inode = inode_hash_next_source_locked(table, inode, found->mount, found->stx, &found->handle);
+	while (inode && !is_in_place(inode, found));
+	/* A number is not given to another file while a descriptor keeps the file. */
+	if (!inode || found->handle.size || inode->fd >= 0 || inode_matches(inode, found->stx, &found->handle))
+		return inode;
+	inode_hash_replace_locked(table, inode);
+	return NULL;
 }
 
 /* What is found where its directory was below the root is below it too, for as long as nothing is moved. */
@@ -167,6 +175,7 @@ static int learn_found(struct inode_table *table, struct found *found, uint64_t 
 		fresh->ino = numbers_pack(&table->numbers, &found->handle);
 	if (!table->root_mount)
 		fresh->ino = INODE_ROOT;
+	fresh->is_by_place = found->is_by_place;
 	/* The root, and what is mounted somewhere. */
 	fresh->keeps_fd = !found->name && !inode_opens_by_handle(fresh);
 	*ino = count_found(table, found, &fresh);
@@ -188,6 +197,7 @@ int inode_learn(struct inode_table *table, const struct hold *dir, const char *n
 	mount_handle(found.mount, fd, &found.handle);
 	if (!found.handle.size || found.mount->fd < 0) {
 		found.name = name ? strdup(name) : NULL; /* without memory: without a place */
+		found.is_by_place = name && mount_shares_number(found.mount, fd, stx);
 		atomic_store_explicit(&table->needs_names, true, memory_order_relaxed);
 	}
 	err = learn_found(table, &found, ino);

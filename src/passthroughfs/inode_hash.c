@@ -146,23 +146,29 @@ struct inode *inode_hash_next_handle_locked(const struct inode_table *table, con
 	return next;
 }
 
-struct inode *inode_hash_find_source_locked(const struct inode_table *table, const struct mount *mount,
-					    const struct statx *stx, const struct handle *handle)
+/* The next one without a handle. */
+static struct inode *next_number(const struct inode_table *table, const struct inode *inode, const struct statx *stx)
 {
 	uint64_t dev = inode_device(stx);
-	struct inode *inode;
+	struct inode *next =
+		inode ? inode->next_by_identity : table->by_identity[bucket_of(table, hash_of_file(dev, stx->stx_ino))];
 
-	if (handle->size) {
-		inode = inode_hash_next_handle_locked(table, NULL, handle);
-		while (inode && inode->mount != mount)
-			inode = inode_hash_next_handle_locked(table, inode, handle);
-		return inode;
-	}
-	inode = table->by_identity[bucket_of(table, hash_of_file(dev, stx->stx_ino))];
-	while (inode &&
-	       (inode->handle_size || inode->source_ino != stx->stx_ino || inode->dev != dev || inode->mount != mount))
-		inode = inode->next_by_identity;
-	return inode;
+	while (next && (next->handle_size || next->source_ino != stx->stx_ino || next->dev != dev))
+		next = next->next_by_identity;
+	return next;
+}
+
+struct inode *inode_hash_next_source_locked(const struct inode_table *table, const struct inode *inode,
+					    const struct mount *mount, const struct statx *stx,
+					    const struct handle *handle)
+{
+	struct inode *next = NULL;
+
+	do {
+		next = handle->size ? inode_hash_next_handle_locked(table, next ? next : inode, handle)
+				    : next_number(table, next ? next : inode, stx);
+	} while (next && next->mount != mount);
+	return next;
 }
 
 void inode_hash_add_locked(struct inode_table *table, struct inode *inode)

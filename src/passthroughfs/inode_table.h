@@ -25,6 +25,7 @@ struct inode {
 	uint64_t source_ino;
 	struct statx_timestamp born;
 	mode_t type;
+	bool is_by_place; /* other files have its number: it is this one only at its place */
 
 	/* guarded by table->lock */
 	struct inode *next_by_ino;
@@ -100,10 +101,11 @@ void inode_hash_done(struct inode_table *table);
 
 struct inode *inode_hash_find_locked(const struct inode_table *table, uint64_t ino);
 
-/** The inode with this handle on @mount, or, without a handle (size 0), with the number that the source gives
- * this file now: whether that is the same file is another question, inode_matches(). */
-struct inode *inode_hash_find_source_locked(const struct inode_table *table, const struct mount *mount,
-					    const struct statx *stx, const struct handle *handle);
+/** The next one after @inode, from NULL on, with this handle on @mount, or, without a handle (size 0), with the number that
+ * the source gives this file now: whether that is the same file is another question, inode_matches(). */
+struct inode *inode_hash_next_source_locked(const struct inode_table *table, const struct inode *inode,
+					    const struct mount *mount, const struct statx *stx,
+					    const struct handle *handle);
 
 /** The next one after @inode, from NULL on, with this handle, on any mount. */
 struct inode *inode_hash_next_handle_locked(const struct inode_table *table, const struct inode *inode,

@@ -70,6 +70,29 @@ void mount_handle(const struct mount *mount, int fd, struct handle *handle)
 		handle->size = 0;
 }
 
+#ifndef AT_HANDLE_FID
+#define AT_HANDLE_FID 0x200 /* Linux 6.5: the handle need not be one that can be opened */
+#endif
+
+/* A file of the upper layer that came from no other: its names are one inode there.  Source: Linux fs/overlayfs/overlayfs.h,
+ * struct ovl_fh. */
+static bool is_of_upper_layer(int fd)
+{
+	enum { TYPE = 0xf8, FLAGS_AT = 6, IS_UPPER = 0x04 };
+	struct handle handle;
+	uint64_t mount_id;
+
+	return handle_at(fd, "", AT_EMPTY_PATH | AT_HANDLE_FID, &handle, &mount_id) == 0 && handle.type == TYPE &&
+	       handle.size > FLAGS_AT && (handle.bytes[FLAGS_AT] & IS_UPPER);
+}
+
+/* Overlayfs shows the names of one file in a lower layer with the same number, and makes each another file when that is
+ * written to (without index=on). */
+bool mount_shares_number(const struct mount *mount, int fd, const struct statx *stx)
+{
+	return mount->fs_type == 0x794c7630 && !S_ISDIR(stx->stx_mode) && stx->stx_nlink > 1 && !is_of_upper_layer(fd);
+}
+
 /* ENOMEM may mean that there is no such file any more: ext4 says it while the number of the file is being given to a new
  * one.  That takes a moment, and then it says ESTALE. */
 static int open_handle(const struct mount *mount, union kernel_handle *handle, int flags)

@@ -79,6 +79,10 @@ bool mount_closes_silently(const struct mount *mount);
  * name_to_handle_at(2), which says what can go wrong.  Returns 0 or -errno.  Any thread. */
 int handle_at(int dir_fd, const char *name, int flags, struct handle *handle, uint64_t *mount_id);
 
+/** Whether other files may have the number, and all that can be told of @fd, which @stx describes: then its name says which
+ * it is.  Any thread. */
+bool mount_shares_number(const struct mount *mount, int fd, const struct statx *stx);
+
 /** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
 void mount_handle(const struct mount *mount, int fd, struct handle *handle);
 

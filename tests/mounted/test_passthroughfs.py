@@ -382,6 +382,79 @@ def test_a_source_that_spans_file_systems(new_mount, place, many):
             kernel.umount(part, kernel.MNT_DETACH)
 
 
+@pytest.fixture
+def overlay(place):
+    """overlay("index=on"): its lower layer, and an overlayfs on top of it that is mounted when it is called with options."""
+    lower, source = f"{place}/lower", f"{place}/source"
+    for path in (lower, f"{place}/upper", f"{place}/work", source):
+        os.mkdir(path)
+
+    def mount(options):
+        layers = f"lowerdir={lower},upperdir={place}/upper,workdir={place}/work"
+        try:
+            kernel.mount("overlay", source, "overlay", 0, f"{layers},{options}")
+        except OSError as err:
+            pytest.skip(f"no overlayfs here: {err}")
+        return source
+
+    mount.lower = lower
+    yield mount
+    with contextlib.suppress(OSError):
+        kernel.umount(source, kernel.MNT_DETACH)
+
+
+@needs_root
+@pytest.mark.parametrize("cache", ["auto", "always"])
+def test_a_write_to_one_of_an_overlays_names_is_not_seen_by_the_others(new_mount, overlay, many, cache):
+    """Two names of one file in a lower layer have one number, and are two files as soon as they are written to."""
+    names = "abcd"
+    put(f"{overlay.lower}/a", b"old")
+    for name in names[1:]:
+        os.link(f"{overlay.lower}/a", f"{overlay.lower}/{name}")
+    source = overlay("index=off")
+    assert len({os.stat(f"{source}/{name}").st_ino for name in names}) == 1
+    mount = new_mount("passthroughfs", *many.options, "-o", f"cache={cache}", source=source)
+    here = mount.mountpoint
+    with os.scandir(here) as entries:
+        assert sorted(entry.name for entry in entries if entry.stat().st_size == 3) == list(names)
+    with open(f"{here}/d", "rb") as file:
+        put(f"{here}/a", b"a is new")
+        os.truncate(f"{here}/b", 1)
+        os.chmod(f"{here}/c", 0o604)
+        os.unlink(f"{here}/d")
+        assert file.read() == b"old"
+    for top in (here, source):
+        assert [get(f"{top}/{name}") for name in "abc"] == [b"a is new", b"o", b"old"]
+        assert sorted(os.listdir(top)) == ["a", "b", "c"]
+    assert get(f"{overlay.lower}/a") == b"old"
+    mount.stop()
+
+
+@needs_root
+@pytest.mark.parametrize("index", ["on", "off"])
+def test_hard_links_in_an_overlays_upper_layer_are_one_inode(new_mount, overlay, many, index):
+    put(f"{overlay.lower}/low", b"old")
+    source = overlay(f"index={index}")
+    put(f"{source}/high", b"old")
+    os.link(f"{source}/high", f"{source}/high2")
+    mount = new_mount("passthroughfs", *many.options, source=source)
+    here = mount.mountpoint
+    os.stat(f"{here}/low")
+    os.link(f"{here}/high2", f"{here}/high3")
+    os.link(f"{here}/low", f"{here}/low2")
+    for name in ("high", "high2", "high3", "low", "low2"):
+        assert os.stat(f"{here}/{name}").st_nlink == (2 if name.startswith("low") else 3)
+    for name, other in (("high", "high2"), ("high2", "high3")):
+        with open(f"{here}/{name}", "rb") as file:
+            assert os.pread(file.fileno(), 3, 0) == b"old"
+            put(f"{here}/{other}", b"new")
+            assert os.pread(file.fileno(), 3, 0) == b"new"
+            put(f"{here}/{other}", b"old")
+    put(f"{here}/low2", b"new")
+    assert get(f"{here}/low") == b"new"
+    mount.stop()
+
+
 @needs_root
 def test_the_source_learns_who_sets_attributes_that_are_its_own_business(new_mount, place, many):
     """The kernel checks nothing of system.* but ACLs, and the source by who it is that asks."""
