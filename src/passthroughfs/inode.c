@@ -112,8 +112,8 @@ static struct inode *find_found_locked(struct inode_table *table, const struct f
 	do
 		inode = inode_hash_next_source_locked(table, inode, found->mount, found->stx, &found->handle);
 	while (inode && !is_in_place(inode, found));
-	/* A number is not given to another file while a descriptor keeps the file. */
-	if (!inode || found->handle.size || inode->fd >= 0 || inode_matches(inode, found->stx, &found->handle))
+	/* No other file is given its handle, or on this machine its number, while a descriptor keeps the file. */
+	if (!inode || inode->fd >= 0 || inode_matches(inode, found->stx, &found->handle))
 		return inode;
 	inode_hash_replace_locked(table, inode);
 	return NULL;

@@ -167,7 +167,7 @@ struct inode *inode_hash_next_source_locked(const struct inode_table *table, con
 	do {
 		next = handle->size ? inode_hash_next_handle_locked(table, next ? next : inode, handle)
 				    : next_number(table, next ? next : inode, stx);
-	} while (next && next->mount != mount);
+	} while (next && (next->mount != mount || (!mount->handles_last && next->source_ino != stx->stx_ino)));
 	return next;
 }
 

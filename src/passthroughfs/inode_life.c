@@ -24,10 +24,10 @@ static bool is_same_birth(const struct inode *inode, const struct statx *stx)
 	       inode->born.tv_nsec == stx->stx_btime.tv_nsec;
 }
 
-/* The handle tells for certain; without one there is the time of birth. */
+/* A handle that lasts tells for certain; without one there is the time of birth. */
 bool inode_matches(const struct inode *inode, const struct statx *stx, const struct handle *handle)
 {
-	if (!inode->handle_size)
+	if (!inode->handle_size || !inode->mount->handles_last)
 		return is_same_birth(inode, stx);
 	return inode->handle_type == handle->type && inode->handle_size == handle->size &&
 	       memcmp(inode->handle, handle->bytes, handle->size) == 0;

@@ -48,7 +48,7 @@ struct inode {
 	/* watch_moves() before it was found to be below the root, and 1; 0: it was not */
 	atomic_uint checked;
 
-	/* fixed; size 0: there is none */
+	/* fixed; size 0: there is none.  See mount_handle() */
 	int handle_type;
 	unsigned handle_size;
 	unsigned char handle[];
@@ -101,7 +101,7 @@ void inode_hash_done(struct inode_table *table);
 
 struct inode *inode_hash_find_locked(const struct inode_table *table, uint64_t ino);
 
-/** The next one after @inode, from NULL on, with this handle on @mount, or, without a handle (size 0), with the number that
+/** The next one after @inode, from NULL on, with this handle on @mount, if it has one, and, unless that lasts, the number that
  * the source gives this file now: whether that is the same file is another question, inode_matches(). */
 struct inode *inode_hash_next_source_locked(const struct inode_table *table, const struct inode *inode,
 					    const struct mount *mount, const struct statx *stx,

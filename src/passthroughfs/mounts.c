@@ -62,17 +62,24 @@ int handle_at(int dir_fd, const char *name, int flags, struct handle *handle, ui
 	return 0;
 }
 
-void mount_handle(const struct mount *mount, int fd, struct handle *handle)
-{
-	uint64_t mount_id;
-
-	if (!mount->handles_last || handle_at(fd, "", AT_EMPTY_PATH, handle, &mount_id) < 0)
-		handle->size = 0;
-}
-
 #ifndef AT_HANDLE_FID
 #define AT_HANDLE_FID 0x200 /* Linux 6.5: the handle need not be one that can be opened */
 #endif
+
+/* Names of one file of a lower layer have one handle there as they have one number: mount_shares_number(). */
+static bool is_overlayfs(const struct mount *mount)
+{
+	return mount->fs_type == 0x794c7630;
+}
+
+void mount_handle(const struct mount *mount, int fd, struct handle *handle)
+{
+	int flags = mount->handles_last ? AT_EMPTY_PATH : AT_EMPTY_PATH | AT_HANDLE_FID;
+	uint64_t mount_id;
+
+	if (is_overlayfs(mount) || handle_at(fd, "", flags, handle, &mount_id) < 0)
+		handle->size = 0;
+}
 
 /* A file of the upper layer that came from no other: its names are one inode there.  Source: Linux fs/overlayfs/overlayfs.h,
  * struct ovl_fh. */
@@ -90,7 +97,7 @@ static bool is_of_upper_layer(int fd)
  * written to (without index=on). */
 bool mount_shares_number(const struct mount *mount, int fd, const struct statx *stx)
 {
-	return mount->fs_type == 0x794c7630 && !S_ISDIR(stx->stx_mode) && stx->stx_nlink > 1 && !is_of_upper_layer(fd);
+	return is_overlayfs(mount) && !S_ISDIR(stx->stx_mode) && stx->stx_nlink > 1 && !is_of_upper_layer(fd);
 }
 
 /* ENOMEM may mean that there is no such file any more: ext4 says it while the number of the file is being given to a new

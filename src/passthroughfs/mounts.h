@@ -83,7 +83,8 @@ int handle_at(int dir_fd, const char *name, int flags, struct handle *handle, ui
  * it is.  Any thread. */
 bool mount_shares_number(const struct mount *mount, int fd, const struct statx *stx);
 
-/** The handle of @fd, of size 0 if there is none that lasts.  Any thread. */
+/** The handle of @fd, of size 0 if there is none.  Where handles do not last it is not for opening, and another file may get
+ * it once nothing keeps this one.  Any thread. */
 void mount_handle(const struct mount *mount, int fd, struct handle *handle);
 
 /** Opens what a handle of @size @bytes stands for.  Returns a descriptor, -ESTALE if it

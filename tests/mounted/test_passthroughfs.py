@@ -2,6 +2,7 @@
 """passthroughfs and its source: what is shared, what shows up, and what the daemon never follows."""
 
 import contextlib
+import errno
 import mmap
 import os
 import re
@@ -382,6 +383,34 @@ def test_a_source_that_spans_file_systems(new_mount, place, many):
             kernel.umount(part, kernel.MNT_DETACH)
 
 
+needs_identity_handles = pytest.mark.skipif(mounts.kernel_version() < (6, 6), reason="needs AT_HANDLE_FID")
+
+
+@needs_root
+@needs_identity_handles
+@pytest.mark.parametrize("descriptors", [1, 100])
+@pytest.mark.parametrize("names", ["f", "fxy"], ids=["one-after-the-other", "at-once"])
+def test_files_that_a_server_gives_one_number_are_told_apart(new_mount, place, many, descriptors, names):
+    source = f"{place}/source"
+    os.mkdir(source)
+    served = new_mount("one_number", mountpoint=source, executable=mounts.executable("tests/one_number")).wait_mounted()
+    options = ("-o", f"cache=never,descriptors={descriptors}")
+    mount = new_mount("passthroughfs", *many.options, *options, source=source).wait_mounted()
+    here = mount.mountpoint
+    for number in range(1, 9):
+        assert not os.path.exists(f"{source}/anew")
+        for name in names:
+            assert get(f"{here}/{name}") == (b"%d" % number if name == "f" else name.encode())
+    with open(f"{here}/f", "rb", buffering=0) as file:
+        assert not os.path.exists(f"{source}/anew")
+        assert get(f"{here}/f") == b"9"
+        with pytest.raises(OSError) as error:
+            file.read()
+        assert error.value.errno == errno.ESTALE
+    mount.stop()
+    served.stop()
+
+
 @pytest.fixture
 def overlay(place):
     """overlay("index=on"): its lower layer, and an overlayfs on top of it that is mounted when it is called with options."""
@@ -431,6 +460,7 @@ def test_a_write_to_one_of_an_overlays_names_is_not_seen_by_the_others(new_mount
 
 
 @needs_root
+@needs_identity_handles
 @pytest.mark.parametrize("index", ["on", "off"])
 def test_hard_links_in_an_overlays_upper_layer_are_one_inode(new_mount, overlay, many, index):
     put(f"{overlay.lower}/low", b"old")

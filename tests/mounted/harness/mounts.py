@@ -325,9 +325,13 @@ def take_down_all():
         mount.abandon()
 
 
+def kernel_version():
+    return tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+
+
 def can_passthrough():
     """Whether the kernel lets us register backing files: with root, and FUSE passthrough (Linux 6.9)."""
-    version = tuple(int(part) for part in re.match(r"(\d+)\.(\d+)", os.uname().release).groups())
+    version = kernel_version()
     return os.geteuid() == 0 and version >= (6, 9)
 
 
