@@ -7,6 +7,7 @@
 #include "beneath.h"
 #include "fd.h"
 #include "inode_table.h"
+#include "number_list.h"
 #include "watch.h"
 
 #include <assert.h>
@@ -468,39 +469,41 @@ bool inode_is_looked_up(struct inode_table *table, uint64_t ino)
 	return is_looked_up;
 }
 
-size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle, uint64_t *numbers,
-			 size_t max)
+bool inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle,
+		       struct number_list *numbers)
 {
 	const struct inode *inode = NULL;
-	size_t n = 0;
+	bool is_complete = true;
 
+	numbers->n = 0;
 	pthread_mutex_lock(&table->lock);
-	while (n < max && (inode = inode_hash_next_handle_locked(table, inode, handle))) {
+	while (is_complete && (inode = inode_hash_next_handle_locked(table, inode, handle))) {
 		if (inode->mount->fsid == fsid)
-			numbers[n++] = inode->ino;
+			is_complete = number_list_add(numbers, inode->ino);
 	}
 	pthread_mutex_unlock(&table->lock);
-	return n;
+	return is_complete;
 }
 
-size_t inode_find(struct inode_table *table, int fd, uint64_t *numbers, size_t max)
+bool inode_find(struct inode_table *table, int fd, struct number_list *numbers)
 {
 	struct mount *mount = NULL;
+	bool is_complete = true;
 	struct handle handle;
 	struct statx stx;
-	size_t n = 0;
 
+	numbers->n = 0;
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &stx) == 0)
 		mount = ref_mount(table, stx.stx_mnt_id);
 	if (!mount)
-		return 0;
+		return true;
 	mount_handle(mount, fd, &handle);
 	if (handle.size && !mount->watch_err)
-		n = inode_find_handle(table, mount->fsid, &handle, numbers, max);
+		is_complete = inode_find_handle(table, mount->fsid, &handle, numbers);
 	pthread_mutex_lock(&table->lock);
 	mounts_unref(&table->mounts, mount);
 	pthread_mutex_unlock(&table->lock);
-	return n;
+	return is_complete;
 }
 
 size_t inode_table_walk(struct inode_table *table, struct inode_walk *walk, uint64_t *numbers, size_t max)

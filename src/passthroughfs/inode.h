@@ -31,6 +31,7 @@
 struct handle;
 struct inode;
 struct inode_table;
+struct number_list;
 struct watch;
 
 /**
@@ -147,12 +148,13 @@ void inode_moved(struct inode_table *table, const struct hold *dir, const char *
 /** Whether the kernel knows it, or soon will. */
 bool inode_is_looked_up(struct inode_table *table, uint64_t ino);
 
-/** The numbers of the known inodes with this handle on the file system @fsid: at most @max.  Returns how many. */
-size_t inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle, uint64_t *numbers,
-			 size_t max);
+/** Makes @numbers those of the known inodes with this handle on the file system @fsid, one for each mount that it is known
+ * on.  Returns false if some are missing for want of memory. */
+bool inode_find_handle(struct inode_table *table, uint64_t fsid, const struct handle *handle,
+		       struct number_list *numbers);
 
 /** The same of what @fd (O_PATH is enough) stands for, if it is on a mount that is known, and watched. */
-size_t inode_find(struct inode_table *table, int fd, uint64_t *numbers, size_t max);
+bool inode_find(struct inode_table *table, int fd, struct number_list *numbers);
 
 /** Where a walk over all inodes is; { 0 } at the start. */
 struct inode_walk {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 /** { 0 } is empty; the owner frees numbers. */
 struct number_list {
@@ -29,6 +30,12 @@ static inline bool number_list_add(struct number_list *list, uint64_t number)
 	}
 	list->numbers[list->n++] = number;
 	return true;
+}
+
+/** Whether both have the same numbers in the same order. */
+static inline bool number_list_equals(const struct number_list *a, const struct number_list *b)
+{
+	return a->n == b->n && (!a->n || memcmp(a->numbers, b->numbers, a->n * sizeof(*a->numbers)) == 0);
 }
 
 #endif

@@ -39,7 +39,6 @@ enum {
 	MAX_READS = 64, /* before it is looked at what else there is to do */
 	MAX_WALKS = 64, /* the same */
 	RETRY_MS = 5,
-	MAX_SAME = 16, /* mounts of one file system on which a file is known */
 	WALK_SIZE = 64,
 };
 
@@ -57,8 +56,8 @@ struct watcher {
 	bool drops_all_again; /* and something did since it began */
 	struct inode_walk walk;
 	/* The directory that names were changed in last: its listing and attributes go once for all of them. */
-	uint64_t dirs[MAX_SAME];
-	size_t n_dirs;
+	struct number_list dirs;
+	struct number_list same; /* what was found last: a file is an inode of its own on each mount */
 };
 
 /* Anything may have changed. */
@@ -122,38 +121,49 @@ static void drop_written(struct watcher *watcher, uint64_t ino)
 	drop_inode(watcher, ino, is_passthrough ? -1 : 0);
 }
 
+static void find_same(struct watcher *watcher, uint64_t fsid, const struct handle *handle)
+{
+	if (!inode_find_handle(source_inodes(watcher->source), fsid, handle, &watcher->same))
+		begin_drop_all(watcher);
+}
+
 static void drop_file(struct watcher *watcher, const struct watch_change *change)
 {
-	uint64_t numbers[MAX_SAME];
-	size_t n = inode_find_handle(source_inodes(watcher->source), change->fsid, &change->file, numbers, MAX_SAME);
-
-	for (size_t i = 0; i < n; i++) {
+	find_same(watcher, change->fsid, &change->file);
+	for (size_t i = 0; i < watcher->same.n; i++) {
 		if (change->is_data)
-			drop_written(watcher, numbers[i]);
+			drop_written(watcher, watcher->same.numbers[i]);
 		else
-			drop_inode(watcher, numbers[i], -1);
+			drop_inode(watcher, watcher->same.numbers[i], -1);
 	}
 }
 
 static void drop_dirs(struct watcher *watcher)
 {
-	for (size_t i = 0; i < watcher->n_dirs; i++)
-		drop_inode(watcher, watcher->dirs[i], 0);
-	watcher->n_dirs = 0;
+	for (size_t i = 0; i < watcher->dirs.n; i++)
+		drop_inode(watcher, watcher->dirs.numbers[i], 0);
+	watcher->dirs.n = 0;
+}
+
+/* From here on the names are in those that were found last. */
+static void change_dirs(struct watcher *watcher)
+{
+	struct number_list emptied;
+
+	if (number_list_equals(&watcher->same, &watcher->dirs))
+		return;
+	drop_dirs(watcher);
+	emptied = watcher->dirs;
+	watcher->dirs = watcher->same;
+	watcher->same = emptied;
 }
 
 static void drop_name(struct watcher *watcher, const struct watch_change *change)
 {
-	uint64_t numbers[MAX_SAME];
-	size_t n = inode_find_handle(source_inodes(watcher->source), change->fsid, &change->dir, numbers, MAX_SAME);
-
-	if (n != watcher->n_dirs || memcmp(numbers, watcher->dirs, n * sizeof(*numbers)) != 0) {
-		drop_dirs(watcher);
-		memcpy(watcher->dirs, numbers, n * sizeof(*numbers));
-		watcher->n_dirs = n;
-	}
-	for (size_t i = 0; i < n; i++)
-		(void)llfuse_notify_inval_entry(watcher->session, numbers[i], change->name);
+	find_same(watcher, change->fsid, &change->dir);
+	change_dirs(watcher);
+	for (size_t i = 0; i < watcher->dirs.n; i++)
+		(void)llfuse_notify_inval_entry(watcher->session, watcher->dirs.numbers[i], change->name);
 }
 
 static void tell(struct watcher *watcher, const struct watch_change *change)
@@ -188,14 +198,16 @@ static int tell_some(struct watcher *watcher)
 static void tell_mount(void *arg, const char *path)
 {
 	struct watcher *watcher = arg;
-	uint64_t numbers[MAX_SAME];
 	const char *name;
 	scoped_fd dir_fd = source_open_above(watcher->source, path, &name);
-	size_t n = dir_fd < 0 ? 0 : inode_find(source_inodes(watcher->source), dir_fd, numbers, MAX_SAME);
 
-	for (size_t i = 0; i < n; i++) {
-		if (llfuse_notify_expire_entry(watcher->session, numbers[i], name) == -ENOSYS)
-			(void)llfuse_notify_inval_entry(watcher->session, numbers[i], name);
+	if (dir_fd < 0)
+		return;
+	if (!inode_find(source_inodes(watcher->source), dir_fd, &watcher->same))
+		begin_drop_all(watcher);
+	for (size_t i = 0; i < watcher->same.n; i++) {
+		if (llfuse_notify_expire_entry(watcher->session, watcher->same.numbers[i], name) == -ENOSYS)
+			(void)llfuse_notify_inval_entry(watcher->session, watcher->same.numbers[i], name);
 	}
 }
 
@@ -327,5 +339,7 @@ void ops_watch_stop(struct source *source)
 	fd_close(&watcher->stop_fd);
 	mountinfo_free(watcher->mountinfo);
 	free(watcher->early.numbers);
+	free(watcher->dirs.numbers);
+	free(watcher->same.numbers);
 	free(watcher);
 }

@@ -10,6 +10,7 @@
 
 #include "beneath.h"
 #include "fd.h"
+#include "number_list.h"
 #include "watch.h"
 
 #include <errno.h>
@@ -232,14 +233,16 @@ static const char *below_root(const struct source *source, const char *path)
 static int step_down(const struct source *source, int dir_fd, const char *name)
 {
 	scoped_fd fd = beneath_open_at(dir_fd, name, false);
-	uint64_t number;
+	struct number_list known = {.numbers = NULL};
 
 	if (fd != -EXDEV)
 		return fd < 0 ? fd : take_fd(&fd);
 	fd = beneath_open_at(dir_fd, name, true);
 	if (fd < 0)
 		return fd;
-	return inode_find(source->inodes, fd, &number, 1) ? take_fd(&fd) : -ENOENT;
+	(void)inode_find(source->inodes, fd, &known); /* one is enough */
+	free(known.numbers);
+	return known.n ? take_fd(&fd) : -ENOENT;
 }
 
 int source_open_above(const struct source *source, const char *path, const char **name)

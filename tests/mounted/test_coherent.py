@@ -3,6 +3,7 @@
 
 The kernel remembers what is watched for a minute: what shows sooner was told, and did not just run out."""
 
+import contextlib
 import errno
 import os
 import random
@@ -415,6 +416,47 @@ def test_what_changes_through_the_mount_shows_by_every_way_to_it(new_mount, plac
         mount.stop()
     finally:
         kernel.umount(f"{source}/b", kernel.MNT_DETACH)
+
+
+def test_a_change_shows_by_each_of_many_ways_to_it(new_mount, place, many):
+    """A directory that is mounted so often that a list of its inodes has to grow."""
+    source = f"{place}/source"
+    ways = [f"way{number}" for number in range(100)]
+    os.makedirs(f"{source}/it")
+    put(f"{source}/it/f", b"old")
+    mounted = []
+    try:
+        for way in ways:
+            os.mkdir(f"{source}/{way}")
+            kernel.mount(f"{source}/it", f"{source}/{way}", "", kernel.MS_BIND)
+            mounted.append(f"{source}/{way}")
+        mount = new_mount("passthroughfs", *many.options, source=source).wait_mounted()
+        here = mount.mountpoint
+        with contextlib.ExitStack() as stack:
+            # What is mounted is looked up again soon; what is open is not.
+            opens = [stack.enter_context(open(f"{here}/{way}/f", "rb", buffering=0)) for way in ("it", *ways)]
+            dirs = [os.open(f"{here}/{way}", os.O_PATH) for way in ("it", *ways)]
+            stack.callback(lambda: [os.close(fd) for fd in dirs])
+            for file, fd in zip(opens, dirs):
+                assert os.fstat(file.fileno()).st_size == 3 and not is_in(fd, "new")
+            with open(f"{source}/it/f", "ab") as file:
+                file.write(b"er")
+            put(f"{source}/it/new")
+            for file, fd in zip(opens, dirs):
+                soon(lambda: os.fstat(file.fileno()).st_size == 5)
+                soon(lambda: is_in(fd, "new"))
+        mount.stop()
+    finally:
+        for path in mounted:
+            kernel.umount(path, kernel.MNT_DETACH)
+
+
+def is_in(directory, name):
+    try:
+        os.stat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("sandbox", ["full", "none"])

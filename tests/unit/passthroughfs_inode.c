@@ -3,6 +3,7 @@
 #include "beneath.h"
 #include "fd.h"
 #include "inode.h"
+#include "number_list.h"
 #include "numbers.h"
 #include "source.h"
 #include "watch.h"
@@ -671,7 +672,7 @@ static void an_inode_is_found_by_what_fanotify_tells(void **state)
 	struct mount mount = {.handles_last = true};
 	scoped_fd fd = -1;
 	struct handle handle;
-	uint64_t numbers[2];
+	struct number_list found = {.numbers = NULL};
 	struct statfs st;
 	uint64_t fsid;
 	uint64_t ino;
@@ -683,11 +684,15 @@ static void an_inode_is_found_by_what_fanotify_tells(void **state)
 	assert_true(handle.size > 0);
 	assert_int_equal(fstatfs(fd, &st), 0);
 	memcpy(&fsid, &st.f_fsid, sizeof(fsid));
-	assert_int_equal(inode_find_handle(f->table, fsid, &handle, numbers, 2), 1);
-	assert_int_equal(numbers[0], ino);
-	assert_int_equal(inode_find_handle(f->table, fsid + 1, &handle, numbers, 2), 0);
+	assert_true(inode_find_handle(f->table, fsid, &handle, &found));
+	assert_int_equal(found.n, 1);
+	assert_int_equal(found.numbers[0], ino);
+	assert_true(inode_find_handle(f->table, fsid + 1, &handle, &found));
+	assert_int_equal(found.n, 0);
 	handle.bytes[0] ^= 1;
-	assert_int_equal(inode_find_handle(f->table, fsid, &handle, numbers, 2), 0);
+	assert_true(inode_find_handle(f->table, fsid, &handle, &found));
+	assert_int_equal(found.n, 0);
+	free(found.numbers);
 }
 
 /* A table with a watch, and a file in it that is open. */
@@ -723,10 +728,15 @@ static void watched_close(const struct watched *watched)
 
 static bool is_written(const struct watched *watched, const struct watch_change *change)
 {
-	uint64_t number;
+	struct number_list found = {.numbers = NULL};
+	bool is_it;
 
-	return change->is_data && inode_find_handle(watched->table, change->fsid, &change->file, &number, 1) == 1 &&
-	       number == watched->ino;
+	if (!change->is_data)
+		return false;
+	assert_true(inode_find_handle(watched->table, change->fsid, &change->file, &found));
+	is_it = found.n == 1 && found.numbers[0] == watched->ino;
+	free(found.numbers);
+	return is_it;
 }
 
 /* Writes, and says whether that is told of; others may be at work in the same file system. */
