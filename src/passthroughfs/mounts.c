@@ -216,12 +216,19 @@ struct mount *mounts_ref(struct mounts *mounts, uint64_t id)
 	return found;
 }
 
+/* Each subvolume of a btrfs has an f_fsid of its own, and is also shown below the one above it: so two of them are taken to
+ * be of one file system, which costs no more than to be told of what is known. */
+static bool may_be_same_file_system(const struct mount *a, const struct mount *b)
+{
+	return a->fs_type == b->fs_type && (a->fsid == b->fsid || a->fs_type == 0x9123683e);
+}
+
 bool mounts_add(struct mounts *mounts, struct mount *mount)
 {
 	bool is_another = false;
 
 	for (const struct mount *other = mounts->first; other; other = other->next)
-		is_another = is_another || (other->fsid == mount->fsid && other->fs_type == mount->fs_type);
+		is_another = is_another || may_be_same_file_system(other, mount);
 	mount->next = mounts->first;
 	mount->refs = 1;
 	mounts->first = mount;

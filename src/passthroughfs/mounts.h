@@ -57,7 +57,7 @@ int mount_new(const struct mounts *mounts, int fd, const struct statx *stx, stru
 /** One that is on no list; NULL is nothing. */
 void mount_free(struct mount *mount);
 
-/** Puts @mount on the list, with one reference.  Returns whether another mount there shows the same file system. */
+/** Puts @mount on the list, with one reference.  Returns whether another mount there may show the same file system. */
 bool mounts_add(struct mounts *mounts, struct mount *mount);
 
 /** Gives back one reference; closes the mount after the last. */

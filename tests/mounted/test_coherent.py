@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import stat
+import subprocess
 import time
 
 import pytest
@@ -416,6 +417,41 @@ def test_what_changes_through_the_mount_shows_by_every_way_to_it(new_mount, plac
         mount.stop()
     finally:
         kernel.umount(f"{source}/b", kernel.MNT_DETACH)
+
+
+@pytest.fixture
+def subvolume(place):
+    """A source with a btrfs at "top", and a subvolume of it, "top/sub", at "sub" as well."""
+    if not (shutil.which("mkfs.btrfs") and shutil.which("btrfs")):
+        pytest.skip("needs the tools of btrfs")
+    image, top, sub = f"{place}/image", f"{place}/source/top", f"{place}/source/sub"
+    os.makedirs(top)
+    os.mkdir(sub)
+    put(image)
+    os.truncate(image, 256 << 20)
+    with contextlib.ExitStack() as stack:
+        for command in (("mkfs.btrfs", "-q", image), ("mount", "-o", "loop", image, top)):
+            if subprocess.run(command, check=False).returncode:
+                pytest.skip("no btrfs can be mounted here")
+        stack.callback(kernel.umount, top, kernel.MNT_DETACH)
+        subprocess.run(("btrfs", "subvolume", "create", f"{top}/sub"), check=True, stdout=subprocess.DEVNULL)
+        kernel.mount(mounts.mount_at(top).source, sub, "btrfs", 0, "subvol=sub")
+        stack.callback(kernel.umount, sub, kernel.MNT_DETACH)
+        yield f"{place}/source"
+
+
+def test_what_changes_through_a_subvolumes_mount_shows_by_the_way_from_the_top(new_mount, subvolume, many):
+    """They have not one f_fsid; only the one that the watch is on is told of."""
+    put(f"{subvolume}/sub/f", b"old")
+    mount = new_mount("passthroughfs", *many.options, source=subvolume).wait_mounted()
+    here, there = f"{mount.mountpoint}/sub", f"{mount.mountpoint}/top/sub"
+    assert os.stat(f"{there}/f").st_size == os.stat(f"{here}/f").st_size == 3
+    assert not os.path.exists(f"{there}/new")
+    os.truncate(f"{here}/f", 1)
+    put(f"{here}/new")
+    soon(lambda: os.stat(f"{there}/f").st_size == 1)
+    soon(lambda: os.path.exists(f"{there}/new"))
+    mount.stop()
 
 
 def test_a_change_shows_by_each_of_many_ways_to_it(new_mount, place, many):
