@@ -412,7 +412,8 @@ int ll_mount_session(struct llfuse_session *session, const struct llfuse_config 
 void ll_unmount_session(struct llfuse_session *session);
 /* What the kernel knows without a request to us; 0 if it does not. */
 uint64_t ll_mount_id_of(const char *path);
-/* Detaches the mount @id at @mountpoint, if it is there.  Returns whether it is not there any more.  Allocates nothing. */
+/* Detaches the mount @id, which was at @mountpoint first, and no other: one that lies below another stays.  Returns whether it is
+ * gone.  Allocates nothing. */
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id);
 
 #endif

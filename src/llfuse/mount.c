@@ -3,12 +3,17 @@
  * Mounting: finds out what is wrong before libfuse tries, so that there is one
  * clear line about it; and catches what libfuse and fusermount3 say where they find it out.
  */
+#include <assert.h>
+#include <limits.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -195,33 +200,93 @@ static void detach(const char *mountpoint)
 		(void)waitpid(pid, NULL, 0); /* what it says is all that can be done */
 }
 
+/* statmount(2), Linux 6.8, where libc and the system's headers do not know it yet.  Source: include/uapi/linux/mount.h. */
+#ifndef SYS_statmount
+#define SYS_statmount 457
+#endif
+enum { MOUNT_POINT_ASKED = 0x10 }; /* STATMOUNT_MNT_POINT */
+
+struct mount_asked {
+	uint32_t size, spare;
+	uint64_t id, mask;
+};
+
+struct mount_answer {
+	uint32_t before[27];
+	uint32_t point; /* offset in text */
+	uint64_t after[50];
+	char text[PATH_MAX];
+};
+static_assert(offsetof(struct mount_answer, text) == 512, "as the kernel has it");
+
+/* Where the mount @id is, which changes when a directory above it is renamed.  Returns false if it is nowhere, or the kernel
+ * does not tell. */
+static bool find_mount(uint64_t id, struct mount_answer *answer)
+{
+	const struct mount_asked asked = {.size = sizeof(asked), .id = id, .mask = MOUNT_POINT_ASKED};
+
+	answer->text[0] = '\0'; /* as it stays where no path leads to it */
+	return syscall(SYS_statmount, &asked, answer, sizeof(*answer), 0) == 0;
+}
+
+/* What lies over ours belongs to ours for the kernel, and would go, too. */
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id)
 {
-	if (!id || ll_mount_id_of(mountpoint) != id)
+	struct mount_answer answer;
+
+	if (!id)
 		return true;
+	if (ll_mount_id_of(mountpoint) != id) {
+		if (!find_mount(id, &answer))
+			return true;
+		mountpoint = answer.text + answer.point;
+		if (ll_mount_id_of(mountpoint) != id)
+			return false;
+	}
 	detach(mountpoint);
 	return ll_mount_id_of(mountpoint) != id;
 }
 
 /* Gives up the connection, as libfuse does before it unmounts: a file system that still writes back would wait for us.
- * libfuse keeps the number and closes it in the end; what it stands for until then can neither be read nor written. */
-static void let_go_of_connection(const struct llfuse_session *session)
+ * libfuse keeps the number and closes it in the end; what @fd stands for can neither be read nor written as it was. */
+static void let_go_of_connection(const struct llfuse_session *session, int fd)
 {
-	(void)dup2(session->unmounter.fds[0], fuse_session_fd(session->fuse));
+	(void)dup2(fd, fuse_session_fd(session->fuse));
 }
 
-/* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through
- * /sys/fs/fuse or an `umount -f` of a busy mount: then our mount, dead, is still there. */
+/* libfuse goes by the path, whoever's mount is there. */
+static bool may_libfuse_unmount(const struct llfuse_session *session)
+{
+	return !session->mount_id || ll_mount_id_of(session->mountpoint) == session->mount_id;
+}
+
+static bool unmount_from_outside(struct llfuse_session *session)
+{
+	let_go_of_connection(session, session->unmounter.fds[0]);
+	return ll_unmounter_end(&session->unmounter, true);
+}
+
+static bool unmount(const struct llfuse_session *session)
+{
+	if (may_libfuse_unmount(session)) {
+		fuse_session_unmount(session->fuse);
+	} else {
+		int fd = eventfd(0, EFD_CLOEXEC);
+
+		if (fd < 0)
+			return false;
+		let_go_of_connection(session, fd);
+		close(fd);
+	}
+	/* libfuse takes a connection that is severed for a mount that is gone, which is not so after an abort through
+	 * /sys/fs/fuse or an `umount -f` of a busy mount: then our mount, dead, is still there. */
+	return ll_unmount_by_id(session->mountpoint, session->mount_id);
+}
+
 void ll_unmount_session(struct llfuse_session *session)
 {
 	if (!session->mountpoint)
 		return;
-	if (session->unmounts_from_outside) {
-		let_go_of_connection(session);
-		if (!ll_unmounter_end(&session->unmounter, true))
-			llfuse_log(LLFUSE_LOG_ERROR, session->name, "cannot unmount %s", session->mountpoint);
-		return;
-	}
-	fuse_session_unmount(session->fuse);
-	(void)ll_unmount_by_id(session->mountpoint, session->mount_id); /* if not, nothing else can be done */
+	if (!(session->unmounts_from_outside ? unmount_from_outside(session) : unmount(session)))
+		llfuse_log(LLFUSE_LOG_ERROR, session->name, "cannot unmount %s", session->mountpoint);
 }

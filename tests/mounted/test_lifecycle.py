@@ -339,6 +339,87 @@ def test_two_mounts_on_top_of_each_other_end_separately(new_mount, place):
 
 
 @needs_root
+def test_a_mount_ends_below_another_of_ours(new_mount, place):  # L12
+    mountpoint = os.path.join(place, "mnt")
+    os.mkdir(mountpoint)
+    below = new_mount("lltest", mountpoint=mountpoint)
+    above = mounts.Mount("tmpfs", mountpoint)
+    try:
+        assert mounts.wait_mounts(lambda: mounts.mount_at(mountpoint).fstype == "fuse.tmpfs")
+        os.mkdir(os.path.join(mountpoint, "d"))
+        below.send_signal(signal.SIGTERM)
+        assert below.wait() == 0
+        assert os.listdir(mountpoint) == ["d"]
+        above.send_signal(signal.SIGTERM)
+        assert above.wait() == 0
+        assert mounts.mount_at(mountpoint).fstype == "fuse.lltest"  # dead, and said to be there
+    finally:
+        above.abandon()
+        while mounts.mount_at(mountpoint):
+            kernel.umount(mountpoint, kernel.MNT_DETACH)
+
+
+# The first unmounts by itself, the second by way of the process that it left outside of its sandbox.
+unmounts_either_way = pytest.mark.parametrize("program", ["lltest", "passthroughfs"])
+
+
+@contextlib.contextmanager
+def foreign_mount(mountpoint):
+    """Somebody else's, who has a file there."""
+    kernel.mount("foreign", mountpoint, "tmpfs")
+    try:
+        with open(os.path.join(mountpoint, "precious"), "wb"):
+            pass
+        yield
+        assert os.listdir(mountpoint) == ["precious"]
+    finally:
+        while mounts.mount_at(mountpoint):
+            kernel.umount(mountpoint, kernel.MNT_DETACH)
+
+
+@needs_root
+@unmounts_either_way
+def test_who_ends_below_a_mount_leaves_that_alone(new_mount, many, program):  # L12
+    mount = new_mount(program, *many.options)
+    touch(mount)
+    with foreign_mount(mount.mountpoint):
+        mount.send_signal(signal.SIGTERM)
+        assert mount.wait() == 0
+        assert f"cannot unmount {mount.mountpoint}\n" in mount.stderr()
+
+
+@needs_root
+@unmounts_either_way
+def test_who_was_detached_leaves_the_next_mount_alone(new_mount, many, program):  # L12
+    mount = new_mount(program, *many.options)
+    fd = os.open(mount.mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        kernel.umount(mount.mountpoint, kernel.MNT_DETACH)
+        with foreign_mount(mount.mountpoint):
+            mount.send_signal(signal.SIGTERM)
+            assert mount.wait() == 0
+    finally:
+        os.close(fd)
+    assert "cannot unmount" not in mount.stderr()
+
+
+@needs_root
+@unmounts_either_way
+def test_unmounts_where_its_mount_point_has_gone(new_mount, place, many, program):  # L12
+    """A directory above it was renamed, and something else has its old name."""
+    above, elsewhere = os.path.join(place, "above"), os.path.join(place, "elsewhere")
+    os.makedirs(os.path.join(above, "mnt"))
+    mount = new_mount(program, *many.options, mountpoint=os.path.join(above, "mnt"))
+    os.rename(above, elsewhere)
+    os.makedirs(mount.mountpoint)
+    with foreign_mount(mount.mountpoint):
+        mount.send_signal(signal.SIGTERM)
+        assert mount.wait() == 0
+    assert mounts.mount_at(os.path.join(elsewhere, "mnt")) is None
+    assert mount.stderr() == ""
+
+
+@needs_root
 def test_mount_point_shows_program_and_source(new_mount, program):
     mount = new_mount(program)
     entry = mounts.mount_at(mount.mountpoint)
