@@ -595,8 +595,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
 
 /**
  * Answers requests until llfuse_stop(), SIGINT, SIGTERM, SIGHUP, or an unmount from
- * outside.  Before a signal ends it the kernel writes back what it has of files, as with llfuse_syncfs(); a second
- * SIGINT or SIGTERM does not wait for that.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
+ * outside.  Before a signal ends it the kernel writes back what it has of files, as with llfuse_syncfs(); another
+ * SIGINT or SIGTERM, a second later or more, does not wait for that.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
  * signal concerns all sessions of the process; those that the program ignores or handles are left to it.
  * Returns 0, or -errno, which has then been logged: -ENOMEM, -EAGAIN (there can be no thread
  * for it), or what the connection to the kernel failed with.  Once per session.

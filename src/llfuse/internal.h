@@ -160,6 +160,7 @@ struct stopper {
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	bool has_thread;
+	uint64_t begun_ns; /* if it has */
 	pthread_t thread;
 };
 
@@ -396,8 +397,8 @@ void ll_unmounter_done(struct unmounter *unmounter);
 /* writeback.c */
 void ll_stopper_init(struct stopper *stopper);
 void ll_stopper_done(struct stopper *stopper);
-/* Lets the kernel write back what it has of files, and then stops the session; at once if it does so already, and the caller is
- * not @is_patient.  Does not wait. */
+/* Lets the kernel write back what it has of files, and then stops the session; at once if it has done so for a second already,
+ * and the caller is not @is_patient.  Does not wait. */
 void ll_stopper_begin(struct llfuse_session *session, bool is_patient);
 /* Waits for the thread.  Once the connection has ended, so that it waits for no answer, and nobody can call
  * ll_stopper_begin() any more. */

@@ -25,6 +25,7 @@ enum {
 	QUIET_ROUNDS = 2,
 	PAUSE_MS = 1, /* while nothing comes, but something is under way */
 	MAX_MS = 30000, /* if somebody goes on to write to many files */
+	BURST_MS = 1000, /* in which signals are one */
 };
 
 /* ------------------------------------------------------------------------ */
@@ -191,10 +192,17 @@ static void start_locked(struct llfuse_session *session)
 
 	if (!err) {
 		session->stopper.has_thread = true;
+		session->stopper.begun_ns = ll_now_ns();
 		return;
 	}
 	complain(session, err);
 	llfuse_stop(session);
+}
+
+/* Who sends a signal to a process and then to its group, as timeout(1) does, sends it twice at once. */
+static bool is_burst_over_locked(const struct stopper *stopper)
+{
+	return ll_now_ns() >= stopper->begun_ns + UINT64_C(1000000) * BURST_MS;
 }
 
 void ll_stopper_begin(struct llfuse_session *session, bool is_patient)
@@ -202,10 +210,12 @@ void ll_stopper_begin(struct llfuse_session *session, bool is_patient)
 	struct stopper *stopper = &session->stopper;
 
 	pthread_mutex_lock(&stopper->lock);
-	if (!atomic_load(&session->is_initialized) || (stopper->has_thread && !is_patient))
+	if (!atomic_load(&session->is_initialized))
 		llfuse_stop(session);
 	else if (!stopper->has_thread)
 		start_locked(session);
+	else if (!is_patient && is_burst_over_locked(stopper))
+		llfuse_stop(session);
 	pthread_mutex_unlock(&stopper->lock);
 }
 
