@@ -3,6 +3,7 @@
  * Signals.  A handler, the same for all sessions of the process, writes which signal came
  * into a pipe, and one thread acts on it with ordinary code.  Signals that the program ignores or
  * handles itself are left to it, and those that report a failure of the program to their default action.
+ * In a process that the program forked the handler does what would have been done without us.
  *
  * The pipe, once made, stays for the life of the process: a handler that is under way in some thread
  * while the last session closes must not write to a descriptor that is somebody else's by then.
@@ -29,18 +30,26 @@ static struct {
 	/* fixed once has_pipe */
 	int read_fd, write_fd;
 
+	_Atomic pid_t owner; /* the process that the handlers are for */
+
 	pthread_mutex_t running_lock; /* before lock; the thread never takes it */
 	/* guarded by running_lock */
 	unsigned n_running; /* sessions in llfuse_main() */
 	pthread_t thread; /* while n_running */
 } signals = {.lock = PTHREAD_MUTEX_INITIALIZER, .running_lock = PTHREAD_MUTEX_INITIALIZER};
 
-static void note(int signal)
+static void note(int number)
 {
 	int saved_errno = errno;
-	unsigned char number = (unsigned char)signal;
+	unsigned char byte = (unsigned char)number;
 
-	(void)!write(signals.write_fd, &number, 1); /* a full pipe has enough to act on */
+	if (getpid() == atomic_load(&signals.owner)) {
+		(void)!write(signals.write_fd, &byte, 1); /* a full pipe has enough to act on */
+	} else {
+		/* A child that the program forked has our handler and our pipe, but no session. */
+		(void)signal(number, SIG_DFL);
+		(void)raise(number); /* comes when the handler returns */
+	}
 	errno = saved_errno;
 }
 
@@ -66,6 +75,7 @@ static void keep_signals_of_sanitizer(void)
 static void take_signals_locked(void)
 {
 	keep_signals_of_sanitizer();
+	atomic_store(&signals.owner, getpid());
 	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
 		signals.is_taken[i] = take(our_signals[i], note);
 	/* A log that nobody reads any more must not end the mount. */
@@ -173,6 +183,7 @@ int ll_signals_start(void)
 	int err = 0;
 
 	pthread_mutex_lock(&signals.running_lock);
+	atomic_store(&signals.owner, getpid()); /* who made the session may have forked to go to the background */
 	if (!signals.n_running)
 		err = -pthread_create(&signals.thread, NULL, act_on_signals, NULL);
 	if (!err)

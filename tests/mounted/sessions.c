@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sessions [--own] [--dawdle] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
+ * sessions [--own] [--dawdle] [--fork] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
  * the mount, that takes any signal; a second session on DIR; and with --own a handler for SIGHUP and SIGUSR1 and
- * SIGINT ignored; with --dawdle an answer to statfs only once it is stopped.  On stdout it tells which session has been closed, and what its signals do then.
+ * SIGINT ignored; with --dawdle an answer to statfs only once it is stopped; with --fork a child that waits for signals.  On stdout it tells which session has been closed, and what its signals do then.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -10,19 +10,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "llfuse.h"
 
 struct options {
-	bool has_own_signals, dawdles;
+	bool has_own_signals, dawdles, forks;
 	char *other;
 };
 
 static const struct llfuse_option option_table[] = {
 	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
 	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "answer statfs at the end"},
+	{"--fork", LLFUSE_OPTION_FLAG, offsetof(struct options, forks), NULL, "have a child"},
 	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -95,6 +97,21 @@ static void *stand_by(void *arg)
 	return arg;
 }
 
+/* Once there is a session.  It ends with us. */
+static void fork_child(void)
+{
+	pid_t pid = fork();
+	char line[40];
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	snprintf(line, sizeof(line), "child %d\n", (int)pid);
+	(void)!write(STDOUT_FILENO, line, strlen(line)); /* the reader misses it */
+}
+
 struct serving {
 	pthread_t thread;
 	struct llfuse_config config;
@@ -122,6 +139,8 @@ static int run(const struct llfuse_config *config, const struct options *options
 	for (int i = 0; i < n; i++)
 		if (llfuse_init(options->dawdles ? &dawdling_ops : &ops, &all[i].config, NULL, &all[i].session))
 			return 1;
+	if (options->forks)
+		fork_child();
 	for (int i = 0; i < n; i++)
 		pthread_create(&all[i].thread, NULL, serve, &all[i]);
 	for (int i = 0; i < n; i++) {

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -75,17 +76,20 @@ def sessions(place, new_mount):
             mounts.unmount(other, kernel.MNT_DETACH)
 
 
-def wait_told(mount, line):
+def wait_told(mount, pattern):
+    """Until a line of stdout matches; returns the match."""
     watch = kernel.FileWatch(mount.stdout_path)
     try:
-        while line + "\n" not in mount.stdout():
+        while not (found := re.search(f"^{pattern}\n", mount.stdout(), re.MULTILINE)):
             ready = kernel.wait_readable(mounts.TIMEOUT_S, watch.fd, mount.pidfd)
             watch.drain()
             if not ready or mount.pidfd in ready:
                 break
     finally:
         watch.close()
-    assert line + "\n" in mount.stdout()
+    found = re.search(f"^{pattern}\n", mount.stdout(), re.MULTILINE)
+    assert found
+    return found
 
 
 @pytest.mark.concurrent
@@ -156,6 +160,20 @@ def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
         "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
         "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
     ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_a_child_is_the_childs(sessions, many, number):
+    mount, _ = sessions(*many.options, "--fork")
+    child = int(wait_told(mount, r"child (\d+)")[1])
+    pidfd = os.pidfd_open(child)
+    try:
+        os.kill(child, number)
+        assert kernel.wait_readable(mounts.TIMEOUT_S, pidfd)
+    finally:
+        os.close(pidfd)
+    assert mount.is_running() and mount.is_mounted()
+    mount.stop()
 
 
 # --- Memory -----------------------------------------------------------------------------------
