@@ -76,7 +76,10 @@ static bool is_on_path(const char *program)
 	return is_found;
 }
 
-/* fusermount3 writes its reason to stderr.  It is caught in memory while the mount is tried. */
+/* fusermount3 writes its reason to stderr.  It is caught in memory while the mount is tried, by one thread at a time: the next
+ * would take the first one's memory for stderr. */
+static pthread_mutex_t stderr_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct caught {
 	int stderr_copy;
 	int memory;
@@ -129,6 +132,7 @@ static int try_mount(struct llfuse_session *session, const char *mountpoint)
 	char said[1024] = "";
 	int failed, err;
 
+	pthread_mutex_lock(&stderr_lock);
 	ll_log_hold(true);
 	catch_stderr(&caught);
 	errno = 0;
@@ -136,6 +140,7 @@ static int try_mount(struct llfuse_session *session, const char *mountpoint)
 	err = errno ? -errno : -EPERM;
 	release_stderr(&caught, said, sizeof(said));
 	ll_log_hold(false);
+	pthread_mutex_unlock(&stderr_lock);
 	if (failed) {
 		explain_failure(session, mountpoint, said);
 		return err;

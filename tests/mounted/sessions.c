@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sessions [--own] [--dawdle] [--fork] [--other DIR] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before
- * the mount, that takes any signal; a second session on DIR; and with --own a handler for SIGHUP and SIGUSR1 and
- * SIGINT ignored; with --dawdle an answer to statfs only once it is stopped; with --fork a child that waits for signals.  On stdout it tells which session has been closed, and what its signals do then.
+ * sessions [OPTION...] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before the mount, that
+ * takes any signal, and with
+ *   --own        a handler for SIGHUP and SIGUSR1, and SIGINT ignored
+ *   --dawdle     an answer to statfs only once it is stopped
+ *   --fork       a child that waits for signals
+ *   --other DIR  a second session on DIR
+ *   --race       nothing but both mounted at once, again and again.
+ * On stdout it tells which session has been closed, and what its signals do then.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,7 +22,7 @@
 #include "llfuse.h"
 
 struct options {
-	bool has_own_signals, dawdles, forks;
+	bool has_own_signals, dawdles, forks, races;
 	char *other;
 };
 
@@ -25,6 +30,7 @@ static const struct llfuse_option option_table[] = {
 	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
 	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "answer statfs at the end"},
 	{"--fork", LLFUSE_OPTION_FLAG, offsetof(struct options, forks), NULL, "have a child"},
+	{"--race", LLFUSE_OPTION_FLAG, offsetof(struct options, races), NULL, "only mount both at once, many times"},
 	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -130,6 +136,48 @@ static void *serve(void *arg)
 	return NULL;
 }
 
+enum { RACES = 50 };
+
+struct racer {
+	pthread_t thread;
+	pthread_barrier_t *start;
+	struct llfuse_config config;
+	int err;
+};
+
+static void *mount_and_unmount(void *arg)
+{
+	struct racer *racer = arg;
+	struct llfuse_session *session = NULL;
+
+	(void)pthread_barrier_wait(racer->start);
+	racer->err = llfuse_init(&ops, &racer->config, NULL, &session);
+	llfuse_close(session, true);
+	return NULL;
+}
+
+/* Returns whether all went well.  What stderr is then shows by the line there. */
+static bool race(const struct llfuse_config *config, char *other)
+{
+	pthread_barrier_t start;
+	struct racer racers[2] = {{.start = &start, .config = *config}, {.start = &start, .config = *config}};
+	bool is_well = true;
+
+	racers[1].config.mountpoint = other;
+	pthread_barrier_init(&start, NULL, 2);
+	for (int round = 0; round < RACES; round++) {
+		for (int i = 0; i < 2; i++)
+			pthread_create(&racers[i].thread, NULL, mount_and_unmount, &racers[i]);
+		for (int i = 0; i < 2; i++) {
+			pthread_join(racers[i].thread, NULL);
+			is_well = is_well && !racers[i].err;
+		}
+	}
+	pthread_barrier_destroy(&start);
+	fprintf(stderr, "ready\n");
+	return is_well;
+}
+
 static int run(const struct llfuse_config *config, const struct options *options)
 {
 	struct serving all[2] = {{.config = *config, .which = "first"}, {.config = *config, .which = "other"}};
@@ -167,7 +215,10 @@ int main(int argc, char **argv)
 			(void)signal(SIGUSR1, own_handler);
 			(void)signal(SIGINT, SIG_IGN);
 		}
-		status = run(&command.config, &options);
+		if (options.races)
+			status = race(&command.config, options.other) ? 0 : 1;
+		else
+			status = run(&command.config, &options);
 		pthread_cancel(bystander);
 		pthread_join(bystander, NULL);
 	}

@@ -176,6 +176,26 @@ def test_a_signal_to_a_child_is_the_childs(sessions, many, number):
     mount.stop()
 
 
+# --- Several sessions -------------------------------------------------------------------------
+
+
+@pytest.mark.concurrent
+def test_sessions_that_are_made_at_once_leave_stderr_to_the_program(place, many):
+    """It is replaced while a mount is tried, to hear why it fails."""
+    for name in ("one", "other"):
+        os.mkdir(os.path.join(place, name))
+    done = subprocess.run(
+        [mounts.executable("tests/sessions"), *many.options, "--race", "--other", "other", "one"],
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=mounts.before_exec,
+    )
+    assert (done.returncode, done.stderr) == (0, "ready\n")
+
+
 # --- Memory -----------------------------------------------------------------------------------
 
 
