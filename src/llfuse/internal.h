@@ -152,6 +152,7 @@ struct unmounter {
 	pid_t pid;
 	int fds[2]; /* a pipe to it */
 	int reply_fd; /* from it */
+	bool is_lost; /* of who asks it: it gave no answer.  Questions that nobody reads would fill the pipe. */
 	bool has_ended; /* of who ends it */
 };
 

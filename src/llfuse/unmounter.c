@@ -146,8 +146,13 @@ int ll_unmounter_writeback_round(struct unmounter *unmounter)
 {
 	unsigned char err = 0;
 
+	if (unmounter->is_lost)
+		return -EPIPE;
 	write_byte(unmounter->fds[1], WRITE_BACK);
-	return read_byte(unmounter->reply_fd, &err) ? -(int)err : -EPIPE;
+	if (read_byte(unmounter->reply_fd, &err))
+		return -(int)err;
+	unmounter->is_lost = true;
+	return -EPIPE;
 }
 
 bool ll_unmounter_end(struct unmounter *unmounter, bool unmount)
