@@ -63,11 +63,17 @@ static bool do_as_asked(const char *mountpoint, uint64_t mount_id)
 	return asked != UNMOUNT || ll_unmount_by_id(mountpoint, mount_id);
 }
 
+/* Not by way of prctl(3): a sanitizer stands in for that, and takes a lock which another thread may have held at the fork. */
+static void set(int option, unsigned long value)
+{
+	(void)syscall(SYS_prctl, (unsigned long)option, value, 0UL, 0UL, 0UL);
+}
+
 static _Noreturn void run(int fd, int reply_fd, const char *mountpoint, uint64_t mount_id)
 {
-	(void)prctl(PR_SET_NAME, "unmounter");
+	set(PR_SET_NAME, (unsigned long)"unmounter");
 	/* Nobody who has fewer rights may get at its root directory by way of /proc. */
-	(void)prctl(PR_SET_DUMPABLE, 0);
+	set(PR_SET_DUMPABLE, 0);
 	(void)setsid(); /* a signal for the group of the session's process is not for this one */
 	if (!hold_nothing_but(fd, reply_fd) || chdir("/") < 0)
 		_exit(1);
