@@ -563,7 +563,7 @@ struct llfuse_config {
 	bool daemon;
 	/** Leave signals alone: no SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2.  Else those that have their
 	 * default action are taken, and SIGPIPE is ignored, from the first llfuse_init() of the process to its
-	 * last llfuse_close(). */
+	 * last llfuse_close().  What the program sets meanwhile stays as it is. */
 	bool no_signals;
 	/**
 	 * Called by llfuse_init() once it is mounted, before the first request is answered and before the library has

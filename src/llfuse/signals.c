@@ -63,6 +63,15 @@ static bool take(int signal, void (*handler)(int))
 	return sigaction(signal, &action, NULL) == 0;
 }
 
+/* Unless the program has said since what it wants. */
+static void give_back(int number, void (*handler)(int))
+{
+	struct sigaction now;
+
+	if (sigaction(number, NULL, &now) == 0 && now.sa_handler == handler)
+		(void)signal(number, SIG_DFL);
+}
+
 /* GCC's ThreadSanitizer puts off a signal until its thread waits, and loses it where it comes while memory is made for that: at
  * the first wait of a thread, or before if that asks for a signal to be sent. */
 static void keep_signals_of_sanitizer(void)
@@ -88,9 +97,9 @@ static void restore_signals_locked(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
 		if (signals.is_taken[i])
-			(void)signal(our_signals[i], SIG_DFL);
+			give_back(our_signals[i], note);
 	if (signals.is_sigpipe_taken)
-		(void)signal(SIGPIPE, SIG_DFL);
+		give_back(SIGPIPE, SIG_IGN);
 	/* A second Ctrl-C that came while the first one was acted on is not for the next session. */
 	while (read(signals.read_fd, &heard, 1) == 1)
 		;

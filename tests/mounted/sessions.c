@@ -3,6 +3,7 @@
  * sessions [OPTION...] MOUNTPOINT: a program in which the library is not alone.  It has a thread, made before the mount, that
  * takes any signal, and with
  *   --own        a handler for SIGHUP and SIGUSR1, and SIGINT ignored
+ *   --own-late   the same, but only once there is a session
  *   --dawdle     an answer to statfs only once it is stopped
  *   --fork       a child that waits for signals
  *   --other DIR  a second session on DIR
@@ -22,12 +23,13 @@
 #include "llfuse.h"
 
 struct options {
-	bool has_own_signals, dawdles, forks, races;
+	bool has_own_signals, has_them_late, dawdles, forks, races;
 	char *other;
 };
 
 static const struct llfuse_option option_table[] = {
 	{"--own", LLFUSE_OPTION_FLAG, offsetof(struct options, has_own_signals), NULL, "handle signals itself"},
+	{"--own-late", LLFUSE_OPTION_FLAG, offsetof(struct options, has_them_late), NULL, "do so from the mount on"},
 	{"--dawdle", LLFUSE_OPTION_FLAG, offsetof(struct options, dawdles), NULL, "answer statfs at the end"},
 	{"--fork", LLFUSE_OPTION_FLAG, offsetof(struct options, forks), NULL, "have a child"},
 	{"--race", LLFUSE_OPTION_FLAG, offsetof(struct options, races), NULL, "only mount both at once, many times"},
@@ -94,6 +96,13 @@ static void own_handler(int number)
 
 	(void)number;
 	(void)!write(STDOUT_FILENO, said, sizeof(said) - 1);
+}
+
+static void set_own_signals(void)
+{
+	(void)signal(SIGHUP, own_handler);
+	(void)signal(SIGUSR1, own_handler);
+	(void)signal(SIGINT, SIG_IGN);
 }
 
 static void *stand_by(void *arg)
@@ -187,6 +196,10 @@ static int run(const struct llfuse_config *config, const struct options *options
 	for (int i = 0; i < n; i++)
 		if (llfuse_init(options->dawdles ? &dawdling_ops : &ops, &all[i].config, NULL, &all[i].session))
 			return 1;
+	if (options->has_them_late) {
+		set_own_signals();
+		(void)!write(STDOUT_FILENO, "taken\n", 6);
+	}
 	if (options->forks)
 		fork_child();
 	for (int i = 0; i < n; i++)
@@ -210,11 +223,8 @@ int main(int argc, char **argv)
 
 	if (status < 0) {
 		pthread_create(&bystander, NULL, stand_by, NULL);
-		if (options.has_own_signals) {
-			(void)signal(SIGHUP, own_handler);
-			(void)signal(SIGUSR1, own_handler);
-			(void)signal(SIGINT, SIG_IGN);
-		}
+		if (options.has_own_signals)
+			set_own_signals();
 		if (options.races)
 			status = race(&command.config, options.other) ? 0 : 1;
 		else

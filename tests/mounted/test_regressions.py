@@ -162,6 +162,18 @@ def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
     ]
 
 
+def test_signals_that_the_program_takes_from_us_stay_with_it(sessions, many):
+    mount, _ = sessions(*many.options, "--own-late")
+    wait_told(mount, "taken")
+    mount.send_signal(signal.SIGHUP)
+    wait_told(mount, "own handler")
+    mount.stop()
+    assert mount.stdout().splitlines()[2:] == [
+        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+    ]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_to_a_child_is_the_childs(sessions, many, number):
     mount, _ = sessions(*many.options, "--fork")
