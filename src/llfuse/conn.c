@@ -105,8 +105,6 @@ static void agree(struct llfuse_session *session, struct fuse_conn_info *info, s
 	set_feature(info, FUSE_CAP_AUTO_INVAL_DATA, !(conn->want & LLFUSE_CAP_EXPLICIT_INVAL_DATA));
 	set_feature(info, FUSE_CAP_NO_OPEN_SUPPORT, !session->ops.open);
 	set_feature(info, FUSE_CAP_NO_OPENDIR_SUPPORT, !session->ops.opendir);
-	set_feature(info, FUSE_CAP_SPLICE_WRITE, true);
-	set_feature(info, FUSE_CAP_SPLICE_MOVE, true);
 	set_feature(info, FUSE_CAP_SPLICE_READ, false); /* needs memory once the request is taken: see loop.c */
 	info->max_write = whole_pages(conn->max_write);
 	info->max_readahead = conn->max_readahead;

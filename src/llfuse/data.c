@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Answers of variable size.  A handler either fills a room, which on io_uring is the
- * memory that the kernel reads, or names segments of memory and files, which are sent
- * from where they are.  On io_uring segments are gathered in the ring's memory, on
- * /dev/fuse they go through writev(2) or splice(2).
+ * memory that the kernel reads, or names segments of memory and files.  On /dev/fuse memory
+ * is sent from where it is, by writev(2).  All else is gathered, on io_uring in the ring's
+ * memory.  Files are not spliced: a file that cannot be read beyond some place would be
+ * answered up to there, and the kernel takes a short answer for the end of the file.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -125,7 +126,7 @@ static ssize_t read_fully(int fd, char *buf, size_t size, off_t off)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return done ? (ssize_t)done : -errno;
+			return -errno;
 		if (n == 0)
 			break;
 		done += (size_t)n;
@@ -133,7 +134,8 @@ static ssize_t read_fully(int fd, char *buf, size_t size, off_t off)
 	return (ssize_t)done;
 }
 
-/* Copies the segments to @buf, up to the first one that is shorter than it was said to be. */
+/* Copies the segments to @buf, up to the first one that is shorter than it was said to be.  One that cannot be read is
+ * the error of all: the kernel then asks again, page by page, and has what can be read. */
 static ssize_t gather(const struct llfuse_data *data, char *buf, size_t size)
 {
 	size_t done = 0;
@@ -150,7 +152,7 @@ static ssize_t gather(const struct llfuse_data *data, char *buf, size_t size)
 		else
 			memset(buf + done, 0, want);
 		if (n < 0)
-			return done ? (ssize_t)done : n;
+			return n;
 		done += (size_t)n;
 		if ((size_t)n < want)
 			break;
@@ -210,26 +212,12 @@ static int reply_memory(struct llfuse_data *data)
 	return fuse_reply_iov(data->req, iov, count);
 }
 
-static int reply_file(struct llfuse_data *data)
-{
-	struct fuse_bufvec bufv = FUSE_BUFVEC_INIT(ll_data_length(data));
-
-	bufv.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK | FUSE_BUF_FD_RETRY;
-	bufv.buf[0].fd = data->segments[0].fd;
-	bufv.buf[0].pos = data->segments[0].off;
-	return fuse_reply_data(data->req, &bufv, FUSE_BUF_SPLICE_MOVE);
-}
-
 int ll_data_reply(struct llfuse_data *data)
 {
 	if (!data->n_segments)
 		return fuse_reply_buf(data->req, data->room, data->room ? ll_data_length(data) : 0);
-	if (!fuse_req_is_uring(data->req)) {
-		if (is_only_memory(data))
-			return reply_memory(data);
-		if (data->n_segments == 1)
-			return reply_file(data);
-	}
+	if (!fuse_req_is_uring(data->req) && is_only_memory(data))
+		return reply_memory(data);
 	return reply_gathered(data);
 }
 

@@ -35,6 +35,7 @@ enum {
 	MAX_INO = 20000,
 	PATTERN_BYTES = (1 << 20) + 12345,
 	SHORT_BYTES = 300000, /* what is behind the descriptor of "short" */
+	TORN_BYTES = 5 * 65536, /* what can be read of "torn" */
 	COMMAND_BYTES = 4096,
 };
 
@@ -55,6 +56,8 @@ enum kind {
 	DESCRIPTOR, /* the pattern, from a descriptor */
 	SHORT, /* as DESCRIPTOR, but the file behind it is shorter than its attributes say */
 	BROKEN, /* from a descriptor that cannot be read */
+	TORN, /* from a descriptor that cannot be read beyond TORN_BYTES */
+	PATCHED, /* as TORN, but its first page comes from memory */
 	MIXED, /* memory, descriptor and zeros in turn */
 	SLOW, /* each read takes 5 ms */
 	ENDLESS, /* a read that ends when it is interrupted */
@@ -136,6 +139,8 @@ static struct fs {
 
 	uint8_t *pattern;
 	int pattern_fd, short_fd, unreadable_fd;
+	int memory_fd; /* our own memory, where */
+	char *torn; /* a mapping that ends later than what is behind it */
 
 	pthread_mutex_t control_lock; /* innermost */
 	pthread_cond_t control_changed;
@@ -699,6 +704,17 @@ static int read_backed(const struct llfuse_file *file, off_t off, struct llfuse_
 	return llfuse_data_fd(data, (int)file->fh - 1, off, llfuse_data_size(data));
 }
 
+static int read_torn(enum kind kind, off_t off, struct llfuse_data *data)
+{
+	size_t n = kind == PATCHED && off < 4096 ? 4096 - (size_t)off : 0;
+	int err = llfuse_data_mem(data, fs.pattern + off, n);
+
+	if (!err)
+		err = llfuse_data_fd(data, fs.memory_fd, (off_t)(uintptr_t)fs.torn + off + (off_t)n,
+				     llfuse_data_size(data));
+	return err;
+}
+
 static int read_result(off_t off, struct llfuse_data *data)
 {
 	char text[COMMAND_BYTES];
@@ -746,6 +762,8 @@ static int op_read(struct llfuse_request *req, uint64_t ino, struct llfuse_file 
 		return llfuse_data_fd(data, fs.pattern_fd, off, llfuse_data_size(data));
 	if (node->kind == SHORT)
 		return llfuse_data_fd(data, fs.short_fd, off, llfuse_data_size(data));
+	if (node->kind == TORN || node->kind == PATCHED)
+		return read_torn(node->kind, off, data);
 	if (node->kind == BROKEN)
 		return llfuse_data_fd(data, fs.unreadable_fd, off, llfuse_data_size(data));
 	return read_chunks(node, off, data);
@@ -1571,6 +1589,19 @@ static int pattern_file(size_t size)
 	return fd;
 }
 
+/* Read as a file, memory gives EIO where nothing is behind a mapping. */
+static bool make_torn(void)
+{
+	int fd = pattern_file(TORN_BYTES);
+
+	if (fd < 0)
+		return false;
+	fs.torn = mmap(NULL, PATTERN_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+	close(fd);
+	fs.memory_fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	return fs.torn != MAP_FAILED && fs.memory_fd >= 0;
+}
+
 static bool make_pattern(void)
 {
 	fs.pattern = malloc(PATTERN_BYTES);
@@ -1581,7 +1612,7 @@ static bool make_pattern(void)
 	fs.pattern_fd = pattern_file(PATTERN_BYTES);
 	fs.short_fd = pattern_file(SHORT_BYTES);
 	fs.unreadable_fd = open("/dev/null", O_PATH | O_CLOEXEC);
-	return fs.pattern_fd >= 0 && fs.short_fd >= 0 && fs.unreadable_fd >= 0;
+	return fs.pattern_fd >= 0 && fs.short_fd >= 0 && fs.unreadable_fd >= 0 && make_torn();
 }
 
 static void make_nodes(void)
@@ -1600,6 +1631,8 @@ static void make_nodes(void)
 		{"descriptor", DESCRIPTOR, PATTERN_BYTES, 0},
 		{"short", SHORT, PATTERN_BYTES, 0},
 		{"broken", BROKEN, PATTERN_BYTES, 0},
+		{"torn", TORN, PATTERN_BYTES, 0},
+		{"patched", PATCHED, PATTERN_BYTES, 0},
 		{"mixed", MIXED, PATTERN_BYTES, 5000},
 		{"slow", SLOW, 5, 0},
 		{"endless", ENDLESS, 16, 0},
@@ -1626,6 +1659,8 @@ static void free_all(void)
 	close(fs.pattern_fd);
 	close(fs.short_fd);
 	close(fs.unreadable_fd);
+	close(fs.memory_fd);
+	munmap(fs.torn, PATTERN_BYTES);
 }
 
 /* The leak sanitizer asks, where it is linked in: it works by way of /proc. */

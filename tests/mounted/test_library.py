@@ -27,6 +27,7 @@ TRANSPORT_DEV_FUSE = 1
 TRANSPORT_IO_URING = 2
 PATTERN_BYTES = (1 << 20) + 12345
 SHORT_BYTES = 300000
+TORN_BYTES = 5 * 65536
 DEADLINE_S = 20
 IN_DELETE_SELF = 0x400
 
@@ -634,6 +635,28 @@ def test_a_descriptor_that_cannot_be_read_is_an_error(probe):
         assert info.value.errno in (errno.EBADF, errno.EIO)
     probe.wait_for("unreleased", 0)
     assert os.readlink(probe.path("link")) == "target"
+
+
+@pytest.mark.parametrize("name", ["torn", "patched"])
+def test_an_error_behind_a_descriptor_is_no_end_of_the_file(probe, name):
+    with open(probe.path(name), "rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 65536, 0) == PATTERN[:65536]
+        assert os.pread(file.fileno(), 65536, TORN_BYTES - 65536) == PATTERN[TORN_BYTES - 65536 : TORN_BYTES]
+        assert error_of(os.pread, file.fileno(), 65536, TORN_BYTES) == errno.EIO
+        found = bytearray()
+        with pytest.raises(OSError) as info:
+            while chunk := file.read(100000):
+                found += chunk
+        assert info.value.errno == errno.EIO
+        assert found == PATTERN[:TORN_BYTES]
+        assert kernel.fresh_size(probe.path(name)) == os.fstat(file.fileno()).st_size == PATTERN_BYTES
+    fd = os.open(probe.path(name), os.O_RDONLY | os.O_DIRECT)
+    try:
+        assert error_of(os.pread, fd, 2 * TORN_BYTES, 0) == errno.EIO
+        assert os.pread(fd, TORN_BYTES, 0) == PATTERN[:TORN_BYTES]
+    finally:
+        os.close(fd)
+    probe.wait_for("unreleased", 0)
 
 
 # --- Extended attributes ----------------------------------------------------------------------

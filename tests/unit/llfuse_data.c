@@ -147,12 +147,33 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 	assert_int_equal(llfuse_data_copy(data, buf, sizeof(buf)), -EISDIR);
 	llfuse_data_free(data);
 
-	data = llfuse_data_new(100); /* what was read before the error is the answer */
+	data = llfuse_data_new(100); /* cut there it would be the end of the file */
 	assert_int_equal(llfuse_data_mem(data, "abc", 3), 0);
 	assert_int_equal(llfuse_data_fd(data, fd, 0, 10), 0);
-	assert_answer(data, "abc", 3);
+	assert_int_equal(llfuse_data_copy(data, buf, sizeof(buf)), -EISDIR);
+	assert_int_equal(llfuse_data_copy(data, buf, 3), 3); /* nobody asked for it */
 	llfuse_data_free(data);
 	close(fd);
+}
+
+/* As a file has it that lies on a damaged disk. */
+static void a_file_that_cannot_be_read_to_its_end_is_an_error(void **state)
+{
+	struct llfuse_data *data = llfuse_data_new(100);
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	int backing = file_with("0123456789"), fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	char *bytes = mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, backing, 0); /* ends later than the file */
+	char buf[100];
+
+	(void)state;
+	assert_true(bytes != MAP_FAILED && fd >= 0);
+	assert_int_equal(llfuse_data_fd(data, fd, (off_t)(uintptr_t)(bytes + page - 10), 20), 0);
+	assert_int_equal(llfuse_data_copy(data, buf, sizeof(buf)), -EIO);
+	assert_int_equal(llfuse_data_copy(data, buf, 10), 10);
+	llfuse_data_free(data);
+	close(fd);
+	close(backing);
+	munmap(bytes, 2 * page);
 }
 
 static void many_segments(void **state)
@@ -238,6 +259,7 @@ int main(void)
 		cmocka_unit_test(more_than_was_asked_for_is_cut),
 		cmocka_unit_test(a_shorter_file_ends_the_answer),
 		cmocka_unit_test(a_file_that_cannot_be_read_is_an_error),
+		cmocka_unit_test(a_file_that_cannot_be_read_to_its_end_is_an_error),
 		cmocka_unit_test(many_segments),
 		cmocka_unit_test(zeros_of_any_length),
 		cmocka_unit_test(release_is_called_once_and_at_the_end),
