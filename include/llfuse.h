@@ -335,10 +335,13 @@ enum {
 /** Somebody who waits for a file to become ready: see the poll handler. */
 struct llfuse_poll;
 
-/** Wakes the waiter, which then asks poll again.  Returns 0 or -errno.  Any thread. */
+/**
+ * Wakes the waiter, which then asks poll again.  Returns 0, -ENODEV once llfuse_main() ends, or another errno.
+ * Any thread, also in a handler; not once llfuse_close() has called destroy.
+ */
 int llfuse_poll_notify(struct llfuse_poll *poll);
 
-/** Frees what the poll handler was given; NULL is nothing.  Any thread. */
+/** Frees what the poll handler was given; NULL is nothing.  Any thread, also later than that. */
 void llfuse_poll_free(struct llfuse_poll *poll);
 
 /** One inode of a forget request. */

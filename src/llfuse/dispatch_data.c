@@ -253,15 +253,23 @@ static void ll_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, st
 
 static void ll_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info, struct fuse_pollhandle *handle)
 {
+	struct llfuse_poll *poll = NULL;
 	struct llfuse_file file;
 	unsigned revents = 0;
 	struct call call;
-	int err;
+	int err = 0;
 
-	if (!ll_call_begin(&call, req, LLFUSE_OP_POLL))
+	if (!ll_call_begin(&call, req, LLFUSE_OP_POLL)) {
+		fuse_pollhandle_destroy(handle);
 		return;
-	err = call.session->ops.poll(&call.req, ino, ll_file_from_fuse(&file, info), info->poll_events, &revents,
-				     (struct llfuse_poll *)handle);
+	}
+	if (handle && !(poll = ll_poll_new(call.session, handle))) {
+		fuse_pollhandle_destroy(handle);
+		err = -ENOMEM;
+	}
+	if (!err)
+		err = call.session->ops.poll(&call.req, ino, ll_file_from_fuse(&file, info), info->poll_events, &revents,
+					     poll);
 	ll_call_end(&call, err);
 	if (err)
 		ll_reply_status(&call, err);

@@ -374,6 +374,8 @@ int ll_notify_leave(struct llfuse_session *session, int result);
 /* From here on there are none, and those under way have returned.  While requests are still answered: a call may wait for
  * one. */
 void ll_notify_end(struct llfuse_session *session);
+/* With libfuse's @handle, which llfuse_poll_free() destroys.  NULL if there is no memory: then it is still the caller's. */
+struct llfuse_poll *ll_poll_new(struct llfuse_session *session, struct fuse_pollhandle *handle);
 
 /* cpus.c: before a program may have left /sys behind. */
 void ll_cpus_remember(void);

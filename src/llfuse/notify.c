@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Notifications: from the file system to the kernel, outside any request. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -72,13 +73,32 @@ int llfuse_notify_increment_epoch(struct llfuse_session *session)
 	return ll_notify_leave(session, fuse_lowlevel_notify_increment_epoch(session->fuse));
 }
 
+/* Who waits, and through which session: what libfuse notifies with may not outlive the connection. */
+struct llfuse_poll {
+	struct llfuse_session *session;
+	struct fuse_pollhandle *handle;
+};
+
+struct llfuse_poll *ll_poll_new(struct llfuse_session *session, struct fuse_pollhandle *handle)
+{
+	struct llfuse_poll *poll = malloc(sizeof(*poll));
+
+	if (poll)
+		*poll = (struct llfuse_poll){.session = session, .handle = handle};
+	return poll;
+}
+
 int llfuse_poll_notify(struct llfuse_poll *poll)
 {
-	return fuse_lowlevel_notify_poll((struct fuse_pollhandle *)poll);
+	if (!ll_notify_enter(poll->session))
+		return -ENODEV;
+	return ll_notify_leave(poll->session, fuse_lowlevel_notify_poll(poll->handle));
 }
 
 void llfuse_poll_free(struct llfuse_poll *poll)
 {
-	if (poll)
-		fuse_pollhandle_destroy((struct fuse_pollhandle *)poll);
+	if (!poll)
+		return;
+	fuse_pollhandle_destroy(poll->handle);
+	free(poll);
 }

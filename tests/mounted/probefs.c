@@ -1516,6 +1516,8 @@ static void end_commands(pthread_t thread)
 	pthread_cond_signal(&fs.control_changed);
 	pthread_mutex_unlock(&fs.control_lock);
 	pthread_join(thread, NULL);
+	if (fs.waiter)
+		llfuse_log(LLFUSE_LOG_INFO, "probefs", "poll_notify after main: %d", llfuse_poll_notify(fs.waiter));
 	llfuse_poll_free(fs.waiter);
 }
 

@@ -829,6 +829,13 @@ def test_poll_is_woken_when_the_file_becomes_ready(probe):
         assert kernel_poll(file.fileno(), select.POLLIN, 0) == [select.POLLIN]
 
 
+def test_nobody_is_woken_once_the_session_has_ended(probe):  # L14
+    """The descriptor that it would be written to may be another file's by then."""
+    assert not kernel_poll(probe.fd, select.POLLIN, 0.001)  # 0 would leave nobody to be woken
+    probe.mount.stop()
+    assert f"] poll_notify after main: {-errno.ENODEV}\n" in probe.mount.stderr()
+
+
 def test_the_birth_time_comes_from_statx(probe):
     assert kernel.birth_time_ns(probe.path("memory")) == 900000000 * 10**9 + 123456789
     assert probe("stats statx") > 0
