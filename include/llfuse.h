@@ -132,9 +132,10 @@ bool llfuse_in_group(const struct llfuse_request *req, gid_t gid);
 bool llfuse_has_capability(const struct llfuse_request *req, int capability);
 
 /**
- * Whether the caller was interrupted by a signal and does not want the answer
- * any more; a handler may then return -EINTR.  The kernel does not deliver this
- * over io_uring: there, and for a made-up request, it is always false.
+ * Whether nobody wants the answer any more: the caller was interrupted by a signal, or the session ends
+ * (llfuse_stop(), an unmount, an aborted connection).  A handler may then return -EINTR, and one that waits for something
+ * has to ask again and again, as llfuse_main() returns when all handlers have.  Of signals the kernel tells nothing
+ * over io_uring.  False for a made-up request.  Any thread, until the handler returns.
  */
 bool llfuse_interrupted(const struct llfuse_request *req);
 
@@ -603,7 +604,8 @@ int llfuse_init(const struct llfuse_ops *ops, const struct llfuse_config *config
  * SIGINT or SIGTERM, a second later or more, does not wait for that.  SIGUSR1 logs the counters, SIGUSR2 every thread's stack.  A
  * signal concerns all sessions of the process; those that the program ignores or handles are left to it.
  * Returns 0, or -errno, which has then been logged: -ENOMEM, -EAGAIN (there can be no thread
- * for it), or what the connection to the kernel failed with.  Once per session.
+ * for it), or what the connection to the kernel failed with.  It waits for the handlers that run; see
+ * llfuse_interrupted() for those that take long.  Once per session.
  */
 int llfuse_main(struct llfuse_session *session);
 

@@ -246,5 +246,7 @@ bool llfuse_interrupted(const struct llfuse_request *req)
 {
 	const struct call *call = req->internal;
 
-	return call && call->fuse && fuse_req_interrupted(call->fuse);
+	if (!call)
+		return false;
+	return ll_loop_is_over(call->session) || (call->fuse && fuse_req_interrupted(call->fuse));
 }

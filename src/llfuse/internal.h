@@ -220,6 +220,8 @@ void ll_loop_done(struct loop *loop);
 int ll_loop_run(struct llfuse_session *session);
 /* From any thread, also before ll_loop_run(). */
 void ll_loop_stop(struct llfuse_session *session);
+/* Told to stop, or unmounted.  Any thread. */
+bool ll_loop_is_over(const struct llfuse_session *session);
 
 /* yielding.c */
 void ll_guard_init(struct guard *guard);

@@ -50,8 +50,7 @@ void ll_loop_stop(struct llfuse_session *session)
 	sem_post(&session->loop.events);
 }
 
-/* Told to stop, or unmounted. */
-static bool is_over(const struct llfuse_session *session)
+bool ll_loop_is_over(const struct llfuse_session *session)
 {
 	return atomic_load(&session->is_stopping) || fuse_session_exited(session->fuse);
 }
@@ -259,7 +258,7 @@ static void pause_or_end(struct llfuse_session *session)
 {
 	struct timespec until = deadline_after_ms(RETRY_MS);
 
-	while (!is_over(session))
+	while (!ll_loop_is_over(session))
 		if (sem_clockwait(&session->loop.events, CLOCK_MONOTONIC, &until) < 0 && errno != EINTR)
 			return;
 }
@@ -278,7 +277,7 @@ static int keep_readers(struct llfuse_session *session)
 	bool has_told = false;
 	int err;
 
-	if (is_over(session))
+	if (ll_loop_is_over(session))
 		return 0;
 	err = make_reader(session);
 	while (loop->readers || atomic_load(&session->is_initialized)) {
@@ -286,7 +285,7 @@ static int keep_readers(struct llfuse_session *session)
 			pause_or_end(session);
 		else
 			(void)sem_wait(&loop->events); /* if it is cut short, nothing is found to do */
-		if (is_over(session))
+		if (ll_loop_is_over(session))
 			return 0;
 		err = take_away_ended(loop);
 		if (err == -ENOMEM) {
