@@ -135,7 +135,8 @@ bool llfuse_has_capability(const struct llfuse_request *req, int capability);
  * Whether nobody wants the answer any more: the caller was interrupted by a signal, or the session ends
  * (llfuse_stop(), an unmount, an aborted connection).  A handler may then return -EINTR, and one that waits for something
  * has to ask again and again, as llfuse_main() returns when all handlers have.  Of signals the kernel tells nothing
- * over io_uring.  False for a made-up request.  Any thread, until the handler returns.
+ * over io_uring.  Over /dev/fuse nothing but llfuse_stop() is noticed while all workers are in handlers, or, with one worker,
+ * while another request waits for its turn.  False for a made-up request.  Any thread, until the handler returns.
  */
 bool llfuse_interrupted(const struct llfuse_request *req);
 

@@ -60,10 +60,13 @@ static bool has_rings(const struct llfuse_session *session)
 	return atomic_load(&session->transport) == LLFUSE_TRANSPORT_IO_URING;
 }
 
-/* How many readers there may be. */
+/* How many readers there may be.  Where handlers take turns (L2), a second one: while the first is in a handler it learns of
+ * interrupts and of the end of the session. */
 static unsigned readers_max(const struct llfuse_session *session)
 {
-	return has_rings(session) ? 1 : session->n_workers;
+	if (has_rings(session))
+		return 1;
+	return session->is_serial ? 2 : session->n_workers;
 }
 
 /* --- A reader ------------------------------------------------------------------------------- */

@@ -923,8 +923,9 @@ def read_until_signal(_link, path):
     return n, err
 
 
-def test_a_handler_learns_that_its_caller_was_interrupted(start):
-    probe = start("-o", "no_io_uring")
+@pytest.mark.parametrize("options", [(), ("--single",)])
+def test_a_handler_learns_that_its_caller_was_interrupted(start, options):
+    probe = start("-o", "no_io_uring", *options)
     assert Child(read_until_signal, probe.path("endless")).result() == (-1, errno.EINTR)
 
 

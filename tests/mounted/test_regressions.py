@@ -149,6 +149,25 @@ def test_a_program_that_is_killed_while_the_kernel_writes_back_is_gone(sessions,
     mounts.unmount(mount.mountpoint, kernel.MNT_DETACH)
 
 
+def ask_statfs(_link, path):
+    return error_of(os.statvfs, path)
+
+
+@needs_root
+@pytest.mark.concurrent
+def test_a_handler_that_waits_learns_of_a_severed_connection(sessions, transport):
+    mount, _ = sessions(*transport.options, "--dawdle")
+    os.stat(mount.mountpoint)
+    child = Child(ask_statfs, mount.mountpoint)
+    try:
+        wait_told(mount, "asked")
+        kernel.umount(mount.mountpoint, kernel.MNT_FORCE | kernel.MNT_DETACH)
+        assert child.result() in (errno.ECONNABORTED, errno.ENOTCONN, errno.EINTR)
+    finally:
+        child.end()
+    assert mount.wait() == 0
+
+
 def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
     mount, _ = sessions(*many.options, "--own")
     mount.send_signal(signal.SIGINT)

@@ -436,6 +436,25 @@ static void with_one_worker_there_is_one_thread(void **state)
 	assert_int_equal(stop_loop(), 0);
 }
 
+static void where_handlers_take_turns_a_second_thread_reads_on(void **state)
+{
+	(void)state;
+	session.n_workers = 1;
+	session.is_serial = true;
+	start_initialized();
+	give(HELD);
+	WAIT_UNTIL(fake.n_held == 1);
+	give(PLAIN); /* an interrupt, say */
+	WAIT_UNTIL(fake.n_answered == 2);
+	give(HELD);
+	WAIT_UNTIL(fake.n_held == 2);
+	give(PLAIN);
+	let_go();
+	WAIT_UNTIL(fake.n_answered == 5);
+	assert_int_equal(GET(n_starts), 2);
+	assert_int_equal(stop_loop(), 0);
+}
+
 static void one_caller_at_a_time_needs_two_threads(void **state)
 {
 	(void)state;
@@ -740,6 +759,7 @@ int main(void)
 		TEST(there_is_no_second_thread_before_the_first_request_is_answered),
 		TEST(each_held_request_leaves_a_thread_for_the_next_up_to_the_limit),
 		TEST(with_one_worker_there_is_one_thread),
+		TEST(where_handlers_take_turns_a_second_thread_reads_on),
 		TEST(one_caller_at_a_time_needs_two_threads),
 		TEST(a_thread_that_cannot_be_made_is_tried_again),
 		TEST(a_thread_that_gets_no_buffer_is_tried_again),
