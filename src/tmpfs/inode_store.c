@@ -54,7 +54,7 @@ static int read_stored(struct inode *inode, struct data_plane *plane, uint64_t s
 	err = source->read(source->arg, inode->number, size, put_bytes, &loading);
 	if (!err)
 		err = plane->ops->resize(plane, &inode->data, size);
-	mem_exceed_end();
+	mem_exceed_end(plane->mem);
 	if (!err && plane->ops->refresh)
 		plane->ops->refresh(plane, &inode->data);
 	return err;

@@ -147,13 +147,15 @@ int mem_charge(struct mem *mem, uint64_t n)
 		prepaid -= n;
 		return 0;
 	}
-	while (!try_charge(mem, n))
-		if (!grow_grant(mem, n)) {
-			if (!exceeds)
-				return -ENOSPC;
+	while (!try_charge(mem, n)) {
+		if (exceeds) {
+			/* The share is to keep its room for what follows. */
 			atomic_fetch_add(&mem->used, n);
 			return 0;
 		}
+		if (!grow_grant(mem, n))
+			return -ENOSPC;
+	}
 	return 0;
 }
 
@@ -162,22 +164,31 @@ void mem_exceed_begin(void)
 	exceeds = true;
 }
 
-void mem_exceed_end(void)
+void mem_exceed_end(struct mem *mem)
 {
 	exceeds = false;
+	if (!is_within_grant(mem))
+		(void)grow_grant(mem, 0); /* else it exceeds the size, as it may */
 }
 
 void mem_move_to_share(struct mem *mem, uint64_t n)
 {
-	uint64_t keep;
+	uint64_t granted, keep;
 
-	mem_uncharge(mem, n);
-	if (!mem->share.resize)
+	if (!mem->share.resize) {
+		mem_uncharge(mem, n);
 		return;
+	}
 	pthread_mutex_lock(&mem->lock);
+	/* The grant first, so that nobody can charge for the room; by all of @n also where more is in use than was granted. */
+	granted = atomic_load(&mem->granted);
+	granted = granted > n ? granted - n : 0;
+	atomic_store(&mem->granted, granted);
+	mem_uncharge(mem, n);
 	keep = round_up(atomic_load(&mem->used), PAGE);
-	if (keep < atomic_load(&mem->granted) && shrink_grant_locked(mem, keep))
-		(void)resize_share_locked(mem, mem_max(mem), keep); /* more than it had: cannot fail */
+	if (keep < granted && shrink_grant_locked(mem, keep))
+		granted = keep;
+	(void)resize_share_locked(mem, mem_max(mem), granted); /* more than it had: cannot fail */
 	pthread_mutex_unlock(&mem->lock);
 }
 

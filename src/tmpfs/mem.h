@@ -80,12 +80,12 @@ void mem_uncharge(struct mem *mem, uint64_t n);
 /* Also if the size forbids it: for the little that what must not fail takes. */
 void mem_charge_anyway(struct mem *mem, uint64_t n);
 
-/* What the calling thread charges in between may exceed the size: for what is counted already, and takes a little more than
- * was known. */
+/* What the calling thread charges in between may exceed the size, and takes nothing from the share before the end: for what
+ * is counted already, and takes a little more than was known. */
 void mem_exceed_begin(void);
-void mem_exceed_end(void);
+void mem_exceed_end(struct mem *mem);
 
-/* What @n bytes were charged for goes to the share, if there is one, which is to have room for it at once. */
+/* What @n bytes, whole pages, were charged for goes to the share, if there is one, which has room for it at once. */
 void mem_move_to_share(struct mem *mem, uint64_t n);
 
 /* One inode more.  Returns 0 or -ENOSPC. */

@@ -843,6 +843,34 @@ def test_a_mount_that_was_full_can_be_read_after_a_remount(database, size):
         assert get(f"{mount.mountpoint}/{number}") == b"%8d" % number * (size // 8)
 
 
+def fill(path, data):
+    """Returns how many bytes of @data, again and again, there was room for."""
+    n = 0
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            n += file.write(data)
+    return n
+
+
+def fill_with_names(top, name):
+    with pytest.raises(OSError) as full:
+        for number in range(100_000):
+            os.symlink("x", f"{top}/{name}{number}")
+    assert full.value.errno == errno.ENOSPC
+
+
+def test_a_mount_that_was_filled_up_after_a_remount_can_be_read(database):
+    options = ["-o", "size=16m,commit=0"]
+    mount = database.mount(*options)
+    sizes = [fill(f"{mount.mountpoint}/{size}", b"b" * size) for size in (MIB, 4096)]
+    database.stop(mount)
+    mount = database.mount(*options)
+    fill_with_names(mount.mountpoint, "n" * 200)
+    fill_with_names(mount.mountpoint, "n")
+    assert get(f"{mount.mountpoint}/{MIB}") == b"b" * sizes[0]
+    assert get(f"{mount.mountpoint}/4096") == b"b" * sizes[1]
+
+
 def test_pieces_of_zeros_of_somebody_else_go_with_a_truncation(database):
     mount = database.mount("-o", "commit=0")
     put(f"{mount.mountpoint}/f", b"x" * MIB)

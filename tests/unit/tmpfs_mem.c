@@ -464,6 +464,37 @@ static void all_of_the_size_can_go_back_to_the_share(void **state)
 	mem_done(&mem);
 }
 
+static void what_moves_to_a_full_share_finds_room_in_it(void **state)
+{
+	enum { FILES = 100, MORE = 1200 };
+	struct place place = {0};
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, 64 * MIB, MEM_UNLIMITED);
+	assert_int_equal(mem_charge(&mem, 10 * MIB), 0);
+	assert_int_equal(mem_set_share(&mem, &(struct mem_share){resize_place, used_of_place, &place}), 0);
+	place.used = place.max;
+	for (unsigned i = 0; i < FILES; i++) {
+		mem_move_to_share(&mem, 4096);
+		mem_exceed_begin();
+		assert_int_equal(mem_charge(&mem, MORE), 0);
+		assert_true(place.max - place.used >= 4096);
+		place.used += 4096;
+		mem_exceed_end(&mem);
+	}
+	assert_int_equal(mem_used(&mem), 10 * MIB - FILES * (4096 - MORE));
+	assert_int_equal(mem_charge(&mem, 1), -ENOSPC);
+	/* What exceeds the size is the first to get what becomes free. */
+	place.used -= MIB;
+	mem_exceed_begin();
+	mem_exceed_end(&mem);
+	assert_true(atomic_load(&mem.granted) >= mem_used(&mem));
+	assert_int_equal(atomic_load(&mem.granted) + place.max, 64 * MIB);
+	mem_uncharge(&mem, mem_used(&mem));
+	mem_done(&mem);
+}
+
 static bool leave(struct leaving *leaving, uint32_t second, uint64_t memory)
 {
 	return leaving_add(leaving, second, &(struct leaving_amount){.memory = memory, .inodes = 1},
@@ -570,6 +601,7 @@ int main(void)
 		cmocka_unit_test(what_leaves_makes_room_at_once),
 		cmocka_unit_test(what_leaves_the_share_makes_room_in_it),
 		cmocka_unit_test(all_of_the_size_can_go_back_to_the_share),
+		cmocka_unit_test(what_moves_to_a_full_share_finds_room_in_it),
 		cmocka_unit_test(what_does_not_go_counts_again),
 		cmocka_unit_test(no_more_leaves_than_is_allowed),
 		cmocka_unit_test(T7_no_race_exceeds_the_size),
