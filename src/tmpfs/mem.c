@@ -422,13 +422,22 @@ bool mem_takes_along(size_t size)
 	return USE_OURS && (size <= SLAB_BLOCK_MAX || size == PAGES_SIZE);
 }
 
+/* What is in use, in steps if there is room for that. */
+static uint64_t first_grant(const struct mem *mem)
+{
+	uint64_t used = atomic_load(&mem->used);
+	uint64_t granted = round_up(used, step_of(mem_max(mem)));
+
+	return granted <= mem_max(mem) ? granted : round_up(used, PAGE);
+}
+
 int mem_set_share(struct mem *mem, const struct mem_share *share)
 {
 	uint64_t granted;
 	int err = -ENOSPC;
 
 	pthread_mutex_lock(&mem->lock);
-	granted = round_up(atomic_load(&mem->used), step_of(mem_max(mem)));
+	granted = first_grant(mem);
 	if (granted <= mem_max(mem))
 		err = share->resize(share->arg, mem_max(mem) - granted);
 	if (!err) {

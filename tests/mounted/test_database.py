@@ -871,6 +871,17 @@ def test_a_mount_that_was_filled_up_after_a_remount_can_be_read(database):
     assert get(f"{mount.mountpoint}/4096") == b"b" * sizes[1]
 
 
+def test_a_mount_that_is_full_of_names_can_be_mounted_again(database):
+    options = ["-o", "size=10m,commit=0"]
+    mount = database.mount(*options)
+    fill_with_names(mount.mountpoint, "n" * 200)
+    fill_with_names(mount.mountpoint, "n")
+    names = sorted(os.listdir(mount.mountpoint))
+    database.stop(mount)
+    mount = database.mount(*options)
+    assert sorted(os.listdir(mount.mountpoint)) == names
+
+
 def test_pieces_of_zeros_of_somebody_else_go_with_a_truncation(database):
     mount = database.mount("-o", "commit=0")
     put(f"{mount.mountpoint}/f", b"x" * MIB)

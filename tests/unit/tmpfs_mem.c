@@ -464,6 +464,24 @@ static void all_of_the_size_can_go_back_to_the_share(void **state)
 	mem_done(&mem);
 }
 
+static void what_is_full_can_still_be_divided(void **state)
+{
+	/* A step is three pages, which does not divide it. */
+	const uint64_t max = 10 * MIB;
+	struct place place = {0};
+	struct mem mem;
+
+	(void)state;
+	mem_init(&mem, max, MEM_UNLIMITED);
+	assert_int_equal(mem_charge(&mem, max - 4096), 0);
+	assert_int_equal(mem_set_share(&mem, &(struct mem_share){resize_place, used_of_place, &place}), 0);
+	assert_int_equal(place.max, 4096);
+	assert_int_equal(mem_charge(&mem, 4096), 0);
+	assert_int_equal(place.max, 0);
+	mem_uncharge(&mem, max);
+	mem_done(&mem);
+}
+
 static void what_moves_to_a_full_share_finds_room_in_it(void **state)
 {
 	enum { FILES = 100, MORE = 1200 };
@@ -601,6 +619,7 @@ int main(void)
 		cmocka_unit_test(what_leaves_makes_room_at_once),
 		cmocka_unit_test(what_leaves_the_share_makes_room_in_it),
 		cmocka_unit_test(all_of_the_size_can_go_back_to_the_share),
+		cmocka_unit_test(what_is_full_can_still_be_divided),
 		cmocka_unit_test(what_moves_to_a_full_share_finds_room_in_it),
 		cmocka_unit_test(what_does_not_go_counts_again),
 		cmocka_unit_test(no_more_leaves_than_is_allowed),
