@@ -53,13 +53,17 @@ static void use_kernel_plane(struct llfuse_conn *conn)
 }
 
 /* The kernel opens by itself, and may collect writes. */
-static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, const char *reason)
+static void use_heap_plane(struct tmpfs *fs, struct llfuse_conn *conn, int err)
 {
+	/* Where the kernel could have had them, and a tree that is too full is the reason, somebody may want to know. */
+	const enum llfuse_log_level level = err == -ENOSPC ? LLFUSE_LOG_WARNING : LLFUSE_LOG_DEBUG;
+
 	conn->no_open = true;
 	fs->writeback = fs->writeback && (conn->capable & LLFUSE_CAP_WRITEBACK_CACHE);
 	if (fs->writeback)
 		conn->want |= LLFUSE_CAP_WRITEBACK_CACHE;
-	llfuse_log(LLFUSE_LOG_DEBUG, NAME, "data: heap%s (%s)", fs->writeback ? ", writeback cache" : "", reason);
+	llfuse_log(level, NAME, "data: heap%s (%s)", fs->writeback ? ", writeback cache" : "",
+		   err ? strerror(-err) : "as asked for");
 }
 
 static void start_threads(struct tmpfs *fs, struct llfuse_conn *conn)
@@ -94,7 +98,7 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 			   err == -EOPNOTSUPP ? "this kernel has no passthrough for FUSE" : strerror(-err));
 		conn->error = err;
 	} else if (err || fs->plane == TMPFS_PLANE_HEAP) {
-		use_heap_plane(fs, conn, err ? strerror(-err) : "as asked for");
+		use_heap_plane(fs, conn, err);
 	} else {
 		fs->writeback = false;
 		use_kernel_plane(conn);

@@ -326,6 +326,32 @@ static void seeking_data_is_left_to_the_kernel_where_it_holds_unwritten_pages(vo
 	assert_int_equal(tmpfs_ops.lseek(&f->req, entry.ino, &file, 0, SEEK_DATA), -ENOSYS);
 }
 
+static void where_a_full_tree_keeps_bytes_out_of_the_kernel_a_line_tells(void **state)
+{
+	struct fixture *f = *state;
+	struct llfuse_conn conn = {.capable = LLFUSE_CAP_PASSTHROUGH};
+	const uint64_t too_much = 2u << 30;
+	char line[200] = "";
+	int before, fds[2];
+
+	if (data_kernel_probe(&f->fs.kernel_options))
+		skip(); /* it is not permitted, which nobody is told of */
+	assert_int_equal(pipe(fds), 0);
+	before = dup(STDERR_FILENO);
+	dup2(fds[1], STDERR_FILENO);
+	close(fds[1]);
+	f->fs.plane = TMPFS_PLANE_AUTO;
+	mem_charge_anyway(&f->fs.tree->mem, too_much);
+	tmpfs_ops.init(&f->fs, &conn);
+	mem_uncharge(&f->fs.tree->mem, too_much);
+	dup2(before, STDERR_FILENO); /* the last who writes to it */
+	close(before);
+	assert_true(read(fds[0], line, sizeof(line) - 1) >= 0);
+	close(fds[0]);
+	assert_false(conn.want & LLFUSE_CAP_PASSTHROUGH);
+	assert_non_null(strstr(line, "data: heap (No space left on device)"));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make, unmake)
@@ -342,6 +368,7 @@ int main(void)
 		TEST(statx_tells_the_birth_time),
 		TEST(statfs_counts_what_is_used),
 		TEST(seeking_data_is_left_to_the_kernel_where_it_holds_unwritten_pages),
+		TEST(where_a_full_tree_keeps_bytes_out_of_the_kernel_a_line_tells),
 	};
 
 	return cmocka_run_group_tests_name("tmpfs_ops", tests, NULL, NULL);
