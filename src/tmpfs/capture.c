@@ -383,13 +383,12 @@ static void take_by_two(struct capture *capture, void (*take_inodes)(struct capt
 
 static void take_locked(struct capture *capture)
 {
-	if (capture->changes && !capture->changes->is_incomplete) {
-		capture->take_names = take_noted_names;
-		take_by_two(capture, take_noted_inodes, capture->changes->names.count);
-	} else {
-		capture->take_names = take_all_names;
-		take_by_two(capture, take_all_inodes, atomic_load(&capture->tree->mem.inodes));
-	}
+	const bool has_all_inodes = !capture->changes || capture->changes->is_incomplete;
+	const bool has_all_names = !capture->changes || capture_replaces_names(capture);
+
+	capture->take_names = has_all_names ? take_all_names : take_noted_names;
+	take_by_two(capture, has_all_inodes ? take_all_inodes : take_noted_inodes,
+		    has_all_names ? atomic_load(&capture->tree->mem.inodes) : capture->changes->names.count);
 }
 
 static int by_number(const void *a, const void *b)
@@ -500,7 +499,7 @@ fail:
 
 bool capture_is_empty(const struct capture *capture)
 {
-	return capture->n_nodes == 0 && capture->n_names == 0;
+	return capture->n_nodes == 0 && capture->n_names == 0 && !capture_replaces_names(capture);
 }
 
 uint64_t capture_stop_ns(const struct capture *capture)
@@ -528,6 +527,28 @@ static void free_pieces(struct captured_file *file)
 	}
 }
 
+/* All but what somebody has open and is still in the store: it has to be had from there before it goes. */
+static void forget_what_went(struct capture *capture)
+{
+	const struct captured_node *node;
+
+	changes_forget_names(capture->changes);
+	for (node = capture->nodes; node < capture->nodes + capture->n_nodes; node++)
+		if (node->is_gone && !node->in_use)
+			changes_forget_inode(capture->changes, node->node.number);
+}
+
+static void give_changes_back(struct capture *capture)
+{
+	const struct tree *tree = capture->tree;
+	const uint64_t noted = (uint64_t)capture->changes->inodes.count + capture->changes->names.count;
+
+	/* An inode and a name each. */
+	if (noted > 2 * atomic_load(&tree->mem.inodes) + tree->journal->surplus_max)
+		forget_what_went(capture);
+	journal_give_back(tree->journal, capture->changes);
+}
+
 void capture_end(struct capture *capture, bool written)
 {
 	size_t i;
@@ -537,7 +558,7 @@ void capture_end(struct capture *capture, bool written)
 	if (capture->changes && written)
 		changes_free(capture->changes);
 	else if (capture->changes)
-		journal_give_back(capture->tree->journal, capture->changes);
+		give_changes_back(capture);
 	for (i = 0; i < capture->n_files; i++) {
 		free_pieces(&capture->files[i]);
 		forget_ahead(capture->tree->plane, capture->files[i].inode);

@@ -124,6 +124,12 @@ int capture_check(const struct capture *capture);
 /* @n more are done.  Returns 0, or -ECANCELED if it is not to go on. */
 int capture_advance(struct capture_progress *progress, uint64_t n);
 
+/* Whether it has all names there are, and what the store has and no name leads to goes. */
+static inline bool capture_replaces_names(const struct capture *capture)
+{
+	return capture->changes && (capture->changes->is_incomplete || capture->changes->lacks_names);
+}
+
 static inline uint64_t piece_start(uint64_t off)
 {
 	return off - off % STORE_CHUNK_SIZE;

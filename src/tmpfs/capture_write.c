@@ -22,6 +22,7 @@ struct writer {
 	struct hashes *hashes; /* NULL: nothing is known, and nothing is to be */
 	struct capture_progress *progress;
 	bool has_begun;
+	bool keeps_gone; /* of something that no name leads to any more */
 };
 
 /* So that nothing is written where nothing turns out to have changed. */
@@ -77,6 +78,7 @@ static int write_gone(struct writer *writer, const struct captured_node *node)
 		return err;
 	if (node->in_use && inode_load(node->in_use, tree->plane)) {
 		tree_note(tree, node->in_use, JOURNAL_NODE);
+		writer->keeps_gone = true;
 		return 0;
 	}
 	return store_remove_node(writer->to, node->node.number);
@@ -291,25 +293,26 @@ static void begin_progress(struct writer *writer)
 	atomic_store(&writer->progress->total, total);
 }
 
-/* There was no memory to note what changed: all that the store has and the tree does not goes. */
+/* Not all that went is noted: all that the store has and the tree does not goes. */
 static int clear_names(struct writer *writer)
 {
-	const struct capture *capture = writer->capture;
 	int err;
 
-	if (!capture->changes || !capture->changes->is_incomplete)
+	if (!capture_replaces_names(writer->capture))
 		return 0;
 	err = begin(writer);
 	return err ? err : store_remove_all_names(writer->to);
 }
 
+/* Where something is kept that no name leads to, the next one tries. */
 static int clear_nameless(struct writer *writer)
 {
-	const struct capture *capture = writer->capture;
-
-	if (!capture->changes || !capture->changes->is_incomplete)
+	if (!capture_replaces_names(writer->capture))
 		return 0;
-	return store_remove_nameless(writer->to);
+	if (!writer->keeps_gone)
+		return store_remove_nameless(writer->to);
+	journal_note_all_names(writer->capture->tree->journal);
+	return 0;
 }
 
 static int write_rows(struct writer *writer)
@@ -465,7 +468,6 @@ int capture_write(struct capture *capture, struct store *to, struct store *store
 		err = store_commit(to, &capture->counters);
 	if (err)
 		forget_hashes(&writer);
-	else
-		forget_gone(&writer);
+	forget_gone(&writer); /* also after a failure: it may be the last that hears of them */
 	return err;
 }

@@ -188,8 +188,11 @@ static struct journal_name *find_name(const struct changes *changes, uint64_t di
 static void note_name_in(struct changes *changes, uint64_t dir, const char *name, size_t len, uint64_t number)
 {
 	const uint64_t hash = hash_name(dir, name, len);
-	struct journal_name *note = find_name(changes, dir, name, len, hash);
+	struct journal_name *note;
 
+	if (changes->lacks_names)
+		return;
+	note = find_name(changes, dir, name, len, hash);
 	if (note) {
 		note->number = number;
 		return;
@@ -229,6 +232,7 @@ int journal_new(struct journal **made)
 	if (err)
 		goto free_changes;
 	(void)pthread_mutex_init(&journal->lock, NULL); /* never fails for the default kind */
+	journal->surplus_max = JOURNAL_SURPLUS_MAX;
 	*made = journal;
 	return 0;
 free_changes:
@@ -396,6 +400,8 @@ static void give_inode_back(struct table_link *link, void *arg)
 	struct journal_inode *now;
 	unsigned i;
 
+	if (!note->what)
+		return; /* it was forgotten */
 	note_in(changes, note->number, what, 0, 0);
 	for (i = 0; i < note->n_ranges; i++)
 		note_in(changes, note->number, what, note->ranges[i].from, note->ranges[i].to);
@@ -417,15 +423,37 @@ void journal_give_back(struct journal *journal, struct changes *changes)
 {
 	pthread_mutex_lock(&journal->lock);
 	table_each(&changes->inodes, give_inode_back, journal->changes);
-	table_each(&changes->names, give_name_back, journal->changes);
 	journal->changes->is_incomplete = journal->changes->is_incomplete || changes->is_incomplete;
+	journal->changes->lacks_names = journal->changes->lacks_names || changes->lacks_names;
+	table_each(&changes->names, give_name_back, journal->changes);
 	pthread_mutex_unlock(&journal->lock);
 	changes_free(changes);
 }
 
+void changes_forget_names(struct changes *changes)
+{
+	changes->lacks_names = true;
+}
+
+void changes_forget_inode(struct changes *changes, uint64_t number)
+{
+	struct journal_inode *note = find_note(changes, number);
+
+	if (note)
+		note->what = 0;
+}
+
+void journal_note_all_names(struct journal *journal)
+{
+	pthread_mutex_lock(&journal->lock);
+	journal->changes->lacks_names = true;
+	pthread_mutex_unlock(&journal->lock);
+}
+
 bool changes_is_empty(const struct changes *changes)
 {
-	return changes->inodes.count == 0 && changes->names.count == 0 && !changes->is_incomplete;
+	return changes->inodes.count == 0 && changes->names.count == 0 && !changes->is_incomplete &&
+	       !changes->lacks_names;
 }
 
 bool journal_is_empty(struct journal *journal)

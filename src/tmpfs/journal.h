@@ -7,7 +7,7 @@
  * falls between two requests and never into one.  What it changes it notes: a name or an inode at any time in between, bytes
  * before they change, so that a capture under way can read them first.
  *
- * J1  What was changed and is not noted is as it was when it was last captured.
+ * J1  What was changed and is not noted is as it was when it was last captured, unless it is noted that notes are missing.
  *
  * Any thread.  journal.lock is taken after the locks of a tree and its inodes; the gate before all of them.
  */
@@ -73,7 +73,13 @@ struct changes {
 	struct journal_inode *first, *last; /* in the order in which they were noted: mostly that of their numbers */
 	struct table names; /* of struct journal_name */
 	bool is_incomplete; /* there was no memory to note something: all has to be looked at */
+	/* Names, and inodes that nothing leads to any more, are not all noted: all names have to be looked at. */
+	bool lacks_names;
 };
+
+/* What comes and goes is not to be noted for ever while nothing can be stored: so many notes may be given back beyond those of
+ * what there is. */
+#define JOURNAL_SURPLUS_MAX 100000
 
 /* How the bytes of a file that are still in a store are had: calls @put for each piece.  Returns 0 or -errno. */
 struct journal_source {
@@ -87,6 +93,7 @@ struct journal {
 	/* fixed before the mount */
 	bool is_kept; /* changes are noted */
 	struct journal_source source;
+	uint64_t surplus_max; /* JOURNAL_SURPLUS_MAX, but in tests */
 
 	pthread_mutex_t lock;
 	/* guarded by lock */
@@ -153,6 +160,14 @@ int journal_take(struct journal *journal, struct changes **changes);
 /* What was taken could not be stored: it is noted again.  Frees @changes. */
 void journal_give_back(struct journal *journal, struct changes *changes);
 void changes_free(struct changes *changes);
+
+/* What of @changes is not to be given back: all names, which have to be looked at then, and after that inodes that nothing leads
+ * to any more. */
+void changes_forget_names(struct changes *changes);
+void changes_forget_inode(struct changes *changes, uint64_t number);
+
+/* From now on, too, all names have to be looked at. */
+void journal_note_all_names(struct journal *journal);
 
 /* Whether nothing is noted, not even that something may have changed. */
 bool changes_is_empty(const struct changes *changes);

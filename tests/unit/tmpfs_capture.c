@@ -461,6 +461,68 @@ static void what_was_given_back_is_committed_later(void **state)
 	}
 }
 
+static void come_and_go(struct setting *setting, unsigned n)
+{
+	struct inode *inode;
+	char name[16];
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		snprintf(name, sizeof(name), "gone %u", i);
+		assert_int_equal(tree_create(setting->tree, ROOT, name, 0644, owner, NULL, &inode), 0);
+		tree_put(setting->tree, inode);
+		assert_int_equal(tree_unlink(setting->tree, ROOT, name), 0);
+	}
+}
+
+static void what_went_while_nothing_could_be_stored_is_found(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+	unsigned round, forgotten = 0;
+
+	setting->tree->journal->surplus_max = 0;
+	for (round = 0; round < 100; round++) {
+		print_message("seed %llu\n", (unsigned long long)setting->seed);
+		do_some(setting);
+		if (below(setting, 2))
+			come_and_go(setting, 100);
+		capture = taken(setting, CAPTURE_CHANGES);
+		setting->is_writing = true;
+		do_some(setting);
+		setting->is_writing = false;
+		capture_end(capture, false);
+		forgotten += setting->tree->journal->changes->lacks_names;
+		do_some(setting);
+		commit(setting);
+		assert_kept(setting, whole(setting));
+	}
+	assert_true(forgotten > 10);
+}
+
+static void notes_do_not_add_up_while_nothing_can_be_stored(void **state)
+{
+	enum { EACH = 500, ROUNDS = 40 };
+	struct setting *setting = *state;
+	struct journal *journal = setting->tree->journal;
+	uint64_t most = 0, weight;
+	unsigned round;
+
+	journal->surplus_max = EACH;
+	commit(setting);
+	for (round = 0; round < ROUNDS; round++) {
+		come_and_go(setting, EACH);
+		capture_end(taken(setting, CAPTURE_CHANGES), false);
+		weight = journal_weight(journal);
+		if (round < 3 && weight > most)
+			most = weight;
+	}
+	assert_true(journal_weight(journal) <= most);
+	commit(setting);
+	assert_true(journal_is_empty(journal));
+	assert_kept(setting, whole(setting));
+}
+
 static void an_empty_journal_writes_nothing(void **state)
 {
 	struct setting *setting = *state;
@@ -722,6 +784,53 @@ static void j2_bytes_that_were_never_read_are_in_a_copy_though_they_go(void **st
 	free(expected);
 }
 
+static void commit_to(struct tree *tree, struct store *store)
+{
+	struct capture *capture;
+
+	assert_int_equal(capture_take(tree, CAPTURE_CHANGES, &capture), 0);
+	assert_int_equal(capture_write(capture, store, store, NULL, NULL), 0);
+	capture_end(capture, true);
+}
+
+/* Also where all that no name leads to goes. */
+static void what_is_open_stays_in_the_store_until_there_is_room_for_it(void **state)
+{
+	struct setting *setting = *state;
+	struct tree_restored restored;
+	struct store_error error = {""};
+	struct store *store;
+	struct inode *inode;
+	struct tree *tree;
+	char bytes[10] = "";
+
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, &inode), 0);
+	assert_int_equal(file_write(inode, setting->tree->plane, "old bytes", 9, 0, 0), 9);
+	tree_put(setting->tree, inode);
+	free(whole(setting));
+	assert_int_equal(tree_new(0755, owner, &limits, &tree), 0);
+	assert_int_equal(store_open(at("copy"), STORE_KEEP, &store, &error), 0);
+	assert_int_equal(tree_restore(tree, store, &restored, &error), 0);
+	tree->journal->source = (struct journal_source){.read = read_from, .arg = store};
+	tree->journal->is_kept = true;
+	assert_int_equal(tree_lookup(tree, ROOT, "f", &inode), 0);
+	assert_int_equal(tree_unlink(tree, ROOT, "f"), 0);
+	journal_note_all_names(tree->journal);
+	mem_fail_nth(&tree->mem, 1);
+	commit_to(tree, store);
+	assert_int_equal(mem_fail_pending(&tree->mem), 0);
+	assert_true(inode->is_stored);
+	assert_false(journal_is_empty(tree->journal));
+	commit_to(tree, store);
+	assert_false(inode->is_stored);
+	assert_true(journal_is_empty(tree->journal));
+	assert_int_equal(file_read(inode, tree->plane, bytes, sizeof(bytes), 0), 9);
+	assert_string_equal(bytes, "old bytes");
+	tree_put(tree, inode);
+	tree_free(tree);
+	assert_int_equal(store_close(store), 0);
+}
+
 /* Of what is still in the store a copy reads a piece at a time: in between the file can be changed, and what was not read yet
  * is set aside. */
 static void j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads(void **state)
@@ -823,6 +932,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(j2_what_changes_after_the_taking_is_not_in_it, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_could_not_be_noted_is_found, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_was_given_back_is_committed_later, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_went_while_nothing_could_be_stored_is_found, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(notes_do_not_add_up_while_nothing_can_be_stored, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_journal_writes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_can_be_given_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_files_are_read_while_others_are_written, set_up, tear_down),
@@ -833,6 +944,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_hole_of_a_terabyte_costs_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_a_hole_ends_where_the_capture_does, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(j2_bytes_that_were_never_read_are_in_a_copy_though_they_go, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(what_is_open_stays_in_the_store_until_there_is_room_for_it, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads, set_up,
 						tear_down),
