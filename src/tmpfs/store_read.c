@@ -328,6 +328,24 @@ static int read_counters(struct store_db *db, struct reading *reading, struct st
 	return 0;
 }
 
+/* A text counts as its UTF-8.  What CAST and a blob handle give of it is in the encoding of the database. */
+static int check_encoding(struct store_db *db, const struct store *store, struct store_error *error)
+{
+	int64_t bytes;
+	int err;
+
+	if (!store->has_text)
+		return 0;
+	err = store_query(db, "SELECT length(CAST('a' AS BLOB))", &bytes);
+	if (err)
+		return store_explain(error, err);
+	return bytes == 1
+		       ? 0
+		       : store_say(
+				 error, -EUCLEAN,
+				 "its encoding is not UTF-8, and names, targets or data in it are texts and no blobs");
+}
+
 static int read_all(struct store_db *db, struct reading *reading, struct store_counters *counters,
 		    struct store_error *error)
 {
@@ -340,6 +358,8 @@ static int read_all(struct store_db *db, struct reading *reading, struct store_c
 		err = for_each_row(db, "SELECT inode, name, value FROM xattrs", take_xattr, reading, error);
 	if (!err)
 		err = for_each_row(db, "SELECT parent_inode, name, inode FROM contents", take_name, reading, error);
+	if (!err)
+		err = check_encoding(db, reading->store, error);
 	if (!err)
 		err = read_counters(db, reading, counters, error);
 	if (err)

@@ -912,6 +912,16 @@ static const char reference[] = REFERENCE_TABLES
 	" VALUES (4, 41471, 5, 6, 1, 1, 1, 'greeting');"
 	"INSERT INTO contents (name, parent_inode, inode) VALUES ('link', 1, 4);";
 
+/* In another encoding, and all of it blobs. */
+static const char utf16[] =
+	"PRAGMA encoding = 'UTF-16';" REFERENCE_TABLES
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns) VALUES (1, 16877, 0, 0, 3, 2, 1);"
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, size, data)"
+	" VALUES (2, 33188, 5, 6, 1, 1, 1, 5, x'68656c6c6f');"
+	"INSERT INTO inodes (id, mode, uid, gid, mtime_ns, atime_ns, ctime_ns, target)"
+	" VALUES (3, 41471, 5, 6, 1, 1, 1, x'61');"
+	"INSERT INTO contents (name, parent_inode, inode) VALUES (x'61', 1, 2), (x'62', 1, 3);";
+
 static void a_database_of_the_reference_is_not_written_before_the_first_commit(void **state)
 {
 	struct store_error error;
@@ -979,6 +989,58 @@ static void the_reference_s_bytes_of_a_file_become_chunks_when_it_changes(void *
 	text = dump_of(at("a.db"));
 	assert_non_null(strstr(text, "data 3 [0] hello\n"));
 	free(text);
+	assert_sound(at("a.db"));
+}
+
+static void assert_not_read(const char *path, enum store_mode mode, const char *why)
+{
+	struct store *store = opened(path, mode);
+	struct store_error error = {""};
+
+	assert_null(dump_store(store, &error));
+	assert_non_null(strstr(error.text, why));
+	ok(store_close(store));
+}
+
+/* Their bytes as SQL has them are not those of their UTF-8. */
+static void texts_of_another_encoding_are_refused(void **state)
+{
+	static const char *const texts[] = {
+		"UPDATE contents SET name = 'text' WHERE inode = 2",
+		"UPDATE inodes SET target = 'text' WHERE id = 3",
+		"UPDATE inodes SET data = 'text' WHERE id = 2",
+	};
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+		run(at("a.db"), utf16);
+		run(at("a.db"), texts[i]);
+		assert_not_read(at("a.db"), STORE_LOAD, "encoding is not UTF-8");
+		assert_not_read(at("a.db"), STORE_KEEP, "encoding is not UTF-8");
+		assert_query(at("a.db"), "PRAGMA application_id", "0");
+		empty_place();
+	}
+}
+
+static void blobs_of_another_encoding_are_kept(void **state)
+{
+	struct store *store;
+	char *before, *after;
+
+	(void)state;
+	run(at("a.db"), utf16);
+	before = dump_of(at("a.db"));
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	ok(store_commit(store, &(struct store_counters){.next_number = 4}));
+	ok(store_close(store));
+	after = dump_of(at("a.db"));
+	assert_string_equal(before, after);
+	assert_non_null(strstr(after, "data 2 [0] hello\n"));
+	assert_non_null(strstr(after, "name 1/a 2\n"));
+	free(before);
+	free(after);
 	assert_sound(at("a.db"));
 }
 
@@ -1113,6 +1175,8 @@ int main(void)
 		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
 		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
 		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
+		WITH_PLACE(texts_of_another_encoding_are_refused),
+		WITH_PLACE(blobs_of_another_encoding_are_kept),
 		WITH_PLACE(the_documentation_has_the_schema),
 		WITH_PLACE(views_show_people_what_there_is),
 		WITH_PLACE(queries_of_the_reference_run_unchanged),
