@@ -157,11 +157,17 @@ int store_set_up(struct store *store);
 /* ------------------------------------------------------------------------ */
 /* Reading and writing                                                       */
 
-/* How many bytes the column data stands for; -1 if they are not there, but in chunks. */
-int store_find_column(struct store_db *db, uint64_t number, int64_t *size);
+/* The column data of an inode. */
+struct store_column {
+	int64_t rowid; /* by which a blob is opened; in a table that a person made it need not be the number */
+	int64_t size; /* how many bytes it stands for; -1 if they are not there, but in chunks */
+};
+
+/* What it is until the transaction ends. */
+int store_find_column(struct store_db *db, uint64_t number, struct store_column *column);
 
 /* Calls @put for what the column data has of the bytes, which end at its size. */
-int store_read_column(struct store_db *db, uint64_t number, int64_t size,
+int store_read_column(struct store_db *db, const struct store_column *column,
 		      int (*put)(void *arg, uint64_t off, const void *bytes, size_t n), void *arg);
 
 /* The times that fit into an integer. */

@@ -411,15 +411,22 @@ static int read_blob(struct store_db *db, sqlite3_blob *blob, int64_t size, put_
 	return err;
 }
 
-int store_read_column(struct store_db *db, uint64_t number, int64_t size, put_piece *put, void *arg)
+static int open_blob(struct store_db *db, const struct store_column *column, sqlite3_blob **blob)
+{
+	int result = sqlite3_blob_open(db->handle, "main", "inodes", "data", column->rowid, 0, blob);
+
+	return result == SQLITE_OK ? 0 : store_failure(db, result);
+}
+
+int store_read_column(struct store_db *db, const struct store_column *column, put_piece *put, void *arg)
 {
 	sqlite3_blob *blob;
-	int result, err;
+	int err;
 
-	result = sqlite3_blob_open(db->handle, "main", "inodes", "data", (sqlite3_int64)number, 0, &blob);
-	if (result != SQLITE_OK)
-		return store_failure(db, result);
-	err = read_blob(db, blob, size, put, arg);
+	err = open_blob(db, column, &blob);
+	if (err)
+		return err;
+	err = read_blob(db, blob, column->size, put, arg);
 	(void)sqlite3_blob_close(blob); /* it was only read */
 	return err;
 }
@@ -461,7 +468,7 @@ static int read_chunks(struct store_db *db, uint64_t number, uint64_t size, put_
 	return err;
 }
 
-int store_find_column(struct store_db *db, uint64_t number, int64_t *size)
+int store_find_column(struct store_db *db, uint64_t number, struct store_column *column)
 {
 	sqlite3_stmt *statement;
 	const char *type;
@@ -472,13 +479,14 @@ int store_find_column(struct store_db *db, uint64_t number, int64_t *size)
 		return err;
 	(void)sqlite3_bind_int64(statement, 1, (sqlite3_int64)number);
 	result = sqlite3_step(statement);
-	*size = -1;
+	column->size = -1;
 	if (result == SQLITE_ROW) {
+		column->rowid = sqlite3_column_int64(statement, 2);
 		type = (const char *)sqlite3_column_text(statement, 1);
 		if (!type)
 			err = store_failure(db, SQLITE_NOMEM);
 		else if (strcmp(type, "blob") == 0 || strcmp(type, "text") == 0)
-			*size = sqlite3_column_int64(statement, 0);
+			column->size = sqlite3_column_int64(statement, 0);
 	} else if (result != SQLITE_DONE) {
 		err = store_failure(db, result);
 	}
@@ -499,15 +507,15 @@ struct wanted {
 	struct store_piece *piece; /* NULL: all */
 };
 
-static int open_column(struct store *store, uint64_t number, int64_t size)
+static int open_column(struct store *store, uint64_t number, const struct store_column *column)
 {
-	struct store_db *db = &store->reader;
+	const int64_t size = column->size;
 	sqlite3_blob *blob;
-	int result;
+	int err;
 
-	result = sqlite3_blob_open(db->handle, "main", "inodes", "data", (sqlite3_int64)number, 0, &blob);
-	if (result != SQLITE_OK)
-		return store_failure(db, result);
+	err = open_blob(&store->reader, column, &blob);
+	if (err)
+		return err;
 	store->column = blob;
 	store->column_number = number;
 	store->column_size = sqlite3_blob_bytes(blob) < size ? sqlite3_blob_bytes(blob) : size;
@@ -604,29 +612,31 @@ static int find_chunks(struct store_db *db, bool *has_chunks)
 	return err;
 }
 
-static int read_from_column(struct store *store, const struct wanted *wanted, int64_t in_column)
+static int read_from_column(struct store *store, const struct wanted *wanted, struct store_column *column)
 {
-	const int64_t size = (uint64_t)in_column < wanted->size ? in_column : (int64_t)wanted->size;
 	int err;
 
-	if (!wanted->piece)
-		return store_read_column(&store->reader, wanted->number, size, wanted->put, wanted->arg);
-	err = open_column(store, wanted->number, in_column);
+	if (!wanted->piece) {
+		if ((uint64_t)column->size > wanted->size)
+			column->size = (int64_t)wanted->size;
+		return store_read_column(&store->reader, column, wanted->put, wanted->arg);
+	}
+	err = open_column(store, wanted->number, column);
 	return err ? err : read_column_piece(store, wanted);
 }
 
 static int read_bytes(struct store *store, const struct wanted *wanted)
 {
 	struct store_db *db = &store->reader;
+	struct store_column column;
 	bool has_chunks;
-	int64_t in_column;
 	int err;
 
-	err = store_find_column(db, wanted->number, &in_column);
+	err = store_find_column(db, wanted->number, &column);
 	if (err)
 		return err;
-	if (in_column >= 0)
-		return read_from_column(store, wanted, in_column);
+	if (column.size >= 0)
+		return read_from_column(store, wanted, &column);
 	err = find_chunks(db, &has_chunks);
 	if (err || !has_chunks)
 		return err;

@@ -163,7 +163,22 @@ static int find_kind_of_unmarked(struct store_db *db, int64_t version, enum stor
 	return all > 0 ? check_names(db, error) : 0;
 }
 
-int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_error *error)
+/* The rowid is the way to the data of an inode: there must be one, and nothing else may have its name. */
+static int check_rowids(struct store_db *db, struct store_error *error)
+{
+	int64_t named, none;
+	int err;
+
+	err = store_query(db, "SELECT _rowid_ FROM inodes LIMIT 0", &none);
+	if (!err)
+		err = store_query(db, "SELECT count(*) FROM pragma_table_xinfo('inodes') WHERE lower(name) = '_rowid_'",
+				  &named);
+	if (err)
+		return store_explain(error, err);
+	return named == 0 ? 0 : store_say(error, -EMEDIUMTYPE, "its table inodes has a column that is called _rowid_");
+}
+
+static int find_kind(struct store_db *db, enum store_kind *kind, struct store_error *error)
 {
 	int64_t id, version;
 	int err;
@@ -179,6 +194,13 @@ int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_err
 		return store_say(error, -EMEDIUMTYPE, "it is a database, but not of a tmpfs");
 	*kind = STORE_IS_OURS;
 	return check_version(version, error);
+}
+
+int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_error *error)
+{
+	int err = find_kind(db, kind, error);
+
+	return err || *kind == STORE_IS_EMPTY ? err : check_rowids(db, error);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -35,7 +35,7 @@ static const char *const texts[STORE_STATEMENTS] = {
 	[STORE_REMOVE_LOST_CHUNKS] = "DELETE FROM chunks WHERE inode NOT IN (SELECT id FROM inodes)",
 	[STORE_REMOVE_LOST_XATTRS] = "DELETE FROM xattrs WHERE inode NOT IN (SELECT id FROM inodes)",
 	[STORE_FORGET_DATA] = "UPDATE inodes SET data = NULL WHERE id = ?1",
-	[STORE_READ_DATA] = "SELECT size, typeof(data) FROM inodes WHERE id = ?1",
+	[STORE_READ_DATA] = "SELECT size, typeof(data), _rowid_ FROM inodes WHERE id = ?1",
 	[STORE_READ_CHUNKS] = "SELECT offset, data FROM chunks WHERE inode = ?1 ORDER BY offset",
 	[STORE_READ_CHUNK] = "SELECT offset, data FROM chunks WHERE inode = ?1 AND offset > ?2 ORDER BY offset LIMIT 1",
 };

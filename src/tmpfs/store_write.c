@@ -134,15 +134,15 @@ static int move_data(struct store *store, uint64_t number)
 {
 	struct store_db *db = &store->writer;
 	struct destination to = {.db = db, .number = number};
-	int64_t size;
+	struct store_column column;
 	int err;
 
 	if (!store->has_data)
 		return 0;
-	err = store_find_column(db, number, &size);
-	if (err || size < 0)
+	err = store_find_column(db, number, &column);
+	if (err || column.size < 0)
 		return err;
-	err = store_read_column(db, number, size, put_read, &to);
+	err = store_read_column(db, &column, put_read, &to);
 	return err ? err : run_on(db, STORE_FORGET_DATA, number);
 }
 

@@ -992,6 +992,66 @@ static void the_reference_s_bytes_of_a_file_become_chunks_when_it_changes(void *
 	assert_sound(at("a.db"));
 }
 
+/* What an INTEGER PRIMARY KEY would be; here it is the order in which they were made. */
+static const char no_alias[] =
+	"CREATE TABLE inodes (id INT PRIMARY KEY, uid INT, gid INT, mode INT, mtime_ns INT, atime_ns INT, ctime_ns INT,"
+	" target BLOB, size INT, rdev INT, data BLOB);"
+	"CREATE TABLE contents (rowid INTEGER PRIMARY KEY, name BLOB, inode INT, parent_inode INT);"
+	"INSERT INTO inodes VALUES (1, 0, 0, 16877, 1, 1, 1, NULL, 0, 0, NULL),"
+	" (3, 0, 0, 33152, 1, 1, 1, NULL, 8, 0, x'6f66207468726565'), (2, 0, 0, 33188, 1, 1, 1, NULL, 6, 0, "
+	"x'6f662074776f');"
+	"INSERT INTO contents (name, inode, parent_inode) VALUES (x'32', 2, 1), (x'33', 3, 1);";
+
+static void assert_bytes_are_their_own(struct store *store)
+{
+	struct store_error error = {""};
+	char piece[CHUNK], *text = dump_store(store, &error);
+	struct store_piece found;
+
+	assert_non_null(text);
+	assert_non_null(strstr(text, "data 2 [0] of\\20two\n"));
+	assert_non_null(strstr(text, "data 3 [0] of\\20three\n"));
+	free(text);
+	ok(store_read_piece(store, 2, 6, 0, piece, &found));
+	assert_int_equal(found.n, 6);
+	assert_memory_equal(piece, "of two", 6);
+}
+
+static void files_have_their_own_bytes_where_the_number_is_not_the_rowid(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	run(at("a.db"), no_alias);
+	store = opened(at("a.db"), STORE_LOAD);
+	assert_bytes_are_their_own(store);
+	ok(store_close(store));
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	put_text(store, 2, 0, "OF"); /* all of them become chunks */
+	ok(store_commit(store, &(struct store_counters){.next_number = 4}));
+	assert_query(at("a.db"), "SELECT hex(data) FROM chunks WHERE inode = 2", "4F46");
+	ok(store_begin(store));
+	ok(store_remove_chunks(store, 3, CHUNK, UINT64_MAX));
+	ok(store_commit(store, &(struct store_counters){.next_number = 4}));
+	assert_query(at("a.db"), "SELECT CAST(data AS TEXT) FROM chunks WHERE inode = 3", "of three");
+	ok(store_close(store));
+}
+
+/* By which the bytes of others could be had. */
+static void what_has_no_rowids_or_takes_their_name_is_refused(void **state)
+{
+	struct store_error error;
+
+	(void)state;
+	run(at("a.db"), no_alias);
+	run(at("a.db"), "ALTER TABLE inodes ADD COLUMN _ROWID_ INT DEFAULT 2");
+	assert_int_equal(refusal(at("a.db"), STORE_LOAD, &error), -EMEDIUMTYPE);
+	run(at("b.db"), "CREATE TABLE inodes (id INTEGER PRIMARY KEY) WITHOUT ROWID; CREATE TABLE contents (inode)");
+	assert_int_equal(refusal(at("b.db"), STORE_LOAD, &error), -EIO);
+	assert_non_null(strstr(error.text, "_rowid_"));
+}
+
 static void assert_not_read(const char *path, enum store_mode mode, const char *why)
 {
 	struct store *store = opened(path, mode);
@@ -1175,6 +1235,8 @@ int main(void)
 		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
 		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
 		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
+		WITH_PLACE(files_have_their_own_bytes_where_the_number_is_not_the_rowid),
+		WITH_PLACE(what_has_no_rowids_or_takes_their_name_is_refused),
 		WITH_PLACE(texts_of_another_encoding_are_refused),
 		WITH_PLACE(blobs_of_another_encoding_are_kept),
 		WITH_PLACE(the_documentation_has_the_schema),
