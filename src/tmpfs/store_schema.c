@@ -163,6 +163,42 @@ static int find_kind_of_unmarked(struct store_db *db, int64_t version, enum stor
 	return all > 0 ? check_names(db, error) : 0;
 }
 
+/* S3: what is read is what was written there, and nothing that the database has computed. */
+static int check_table(struct store_db *db, const char *name, struct store_error *error)
+{
+	int64_t tables, computed;
+	char sql[160];
+	int err;
+
+	/* A virtual table is of the same type. */
+	(void)sqlite3_snprintf(
+		sizeof(sql), sql,
+		"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = %Q AND sql LIKE 'CREATE TABLE%%'",
+		name);
+	err = store_query(db, sql, &tables);
+	if (err)
+		return store_explain(error, err);
+	if (tables != 1)
+		return store_say(error, -EMEDIUMTYPE, "it has no table %s", name);
+	(void)sqlite3_snprintf(sizeof(sql), sql, "SELECT count(*) FROM pragma_table_xinfo(%Q) WHERE hidden <> 0", name);
+	err = store_query(db, sql, &computed);
+	if (err)
+		return store_explain(error, err);
+	return computed == 0 ? 0 : store_say(error, -EMEDIUMTYPE, "its table %s has a column that is computed", name);
+}
+
+static int check_tables(struct store_db *db, enum store_kind kind, struct store_error *error)
+{
+	static const char *const names[] = {"inodes", "contents", "chunks", "xattrs", "state"};
+	const unsigned n = kind == STORE_IS_OURS ? sizeof(names) / sizeof(names[0]) : 2;
+	unsigned i;
+	int err = 0;
+
+	for (i = 0; !err && i < n; i++)
+		err = check_table(db, names[i], error);
+	return err;
+}
+
 /* The rowid is the way to the data of an inode: there must be one, and nothing else may have its name. */
 static int check_rowids(struct store_db *db, struct store_error *error)
 {
@@ -200,7 +236,10 @@ int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_err
 {
 	int err = find_kind(db, kind, error);
 
-	return err || *kind == STORE_IS_EMPTY ? err : check_rowids(db, error);
+	if (err || *kind == STORE_IS_EMPTY)
+		return err;
+	err = check_tables(db, *kind, error);
+	return err ? err : check_rowids(db, error);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -422,6 +422,34 @@ static void s3_a_table_of_the_database_does_not_take_the_place_of_rows(void **st
 	assert_sound(at("a.db"));
 }
 
+/* Code of SQLite's own, which reads as its tables tell it. */
+static void s3_a_virtual_table_is_none_of_ours(void **state)
+{
+	struct store_error error;
+
+	(void)state;
+	if (!sqlite3_compileoption_used("ENABLE_RTREE"))
+		skip();
+	make_tree(at("a.db"));
+	run(at("a.db"), "DROP TABLE state; CREATE VIRTUAL TABLE state USING rtree_i32(id, next_number, generation)");
+	assert_int_equal(refusal(at("a.db"), STORE_LOAD, &error), -EMEDIUMTYPE);
+	assert_non_null(strstr(error.text, "no table state"));
+}
+
+/* Whatever else reads them: no row of ours is asked for by way of a view. */
+static void s3_views_do_not_run(void **state)
+{
+	struct store *store;
+	int64_t n;
+
+	(void)state;
+	make_tree(at("a.db"));
+	store = opened(at("a.db"), STORE_LOAD);
+	ok(store_query(&store->reader, "SELECT count(*) FROM inodes", &n));
+	assert_int_equal(store_query(&store->reader, "SELECT count(*) FROM files", &n), -EIO);
+	ok(store_close(store));
+}
+
 static void times_that_no_integer_holds_become_the_last_that_one_does(void **state)
 {
 	struct node node = node_of(ROOT, S_IFDIR);
@@ -967,6 +995,22 @@ static void a_database_of_the_reference_becomes_one_of_ours_with_all_it_has(void
 	assert_sound(at("a.db"));
 }
 
+static void views_of_a_person_outlast_the_first_commit(void **state)
+{
+	struct store *store;
+
+	(void)state;
+	run(at("a.db"), reference);
+	run(at("a.db"), "CREATE VIEW sizes AS SELECT CAST(name AS TEXT) AS name, size FROM inodes JOIN contents ON "
+			"inode = id WHERE size > 0");
+	store = opened_and_read(at("a.db"));
+	ok(store_begin(store));
+	ok(store_commit(store, &(struct store_counters){.next_number = 5}));
+	ok(store_close(store));
+	assert_query(at("a.db"), "SELECT group_concat(name) FROM (SELECT name FROM sizes ORDER BY name)", "a,greeting");
+	assert_sound(at("a.db"));
+}
+
 static void the_reference_s_bytes_of_a_file_become_chunks_when_it_changes(void **state)
 {
 	struct store_error error;
@@ -1215,6 +1259,8 @@ int main(void)
 		WITH_PLACE(many_rows_are_as_good_as_one_by_one),
 		WITH_PLACE(s1_what_ends_many_rows_is_told_and_the_store_goes_on),
 		WITH_PLACE(s3_a_table_of_the_database_does_not_take_the_place_of_rows),
+		WITH_PLACE(s3_a_virtual_table_is_none_of_ours),
+		WITH_PLACE(s3_views_do_not_run),
 		WITH_PLACE(times_that_no_integer_holds_become_the_last_that_one_does),
 		WITH_PLACE(a_saved_copy_is_the_same_and_needs_nothing_beside_it),
 		WITH_PLACE(the_reference_s_bytes_are_read_in_pieces_too),
@@ -1234,6 +1280,7 @@ int main(void)
 		WITH_PLACE(s4_the_number_of_chunks_of_no_inode_is_not_given_out),
 		WITH_PLACE(a_database_of_the_reference_is_not_written_before_the_first_commit),
 		WITH_PLACE(a_database_of_the_reference_becomes_one_of_ours_with_all_it_has),
+		WITH_PLACE(views_of_a_person_outlast_the_first_commit),
 		WITH_PLACE(the_reference_s_bytes_of_a_file_become_chunks_when_it_changes),
 		WITH_PLACE(files_have_their_own_bytes_where_the_number_is_not_the_rowid),
 		WITH_PLACE(what_has_no_rowids_or_takes_their_name_is_refused),

@@ -1,2 +1,2 @@
--- no such table: chunks
+-- it has no table chunks
 DROP VIEW attributes; DROP VIEW usage; DROP VIEW files; DROP TABLE chunks;
