@@ -292,7 +292,10 @@ static int open_database(struct store *store, struct store_error *error)
 	if (err)
 		return err;
 	store->has_data = store->kind != STORE_IS_EMPTY;
-	return store->mode == STORE_KEEP ? try_to_write(store, error) : 0;
+	if (store->mode != STORE_KEEP)
+		return 0;
+	err = store_check_writing(store, error);
+	return err ? err : try_to_write(store, error);
 }
 
 /* ------------------------------------------------------------------------ */

@@ -38,7 +38,7 @@ enum store_statement {
 	STORE_REMOVE_NAMELESS,
 	STORE_REMOVE_LOST_CHUNKS,
 	STORE_REMOVE_LOST_XATTRS,
-	STORE_FORGET_DATA,
+	STORE_FORGET_DATA, /* the last that writes */
 	STORE_READ_DATA,
 	STORE_READ_CHUNKS,
 	STORE_READ_CHUNK,
@@ -121,6 +121,9 @@ int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt 
 /* Runs a statement that gives no rows, and makes it ready for the next time. */
 int store_run(struct store_db *db, sqlite3_stmt *statement);
 
+/* Prepares all statements that write, for which the tables are there: what one of them lacks shows now. */
+int store_prepare_writing(struct store_db *db);
+
 /* store_prepare() and store_run() for what has no parameters. */
 int store_do(struct store_db *db, enum store_statement which);
 
@@ -147,6 +150,9 @@ int store_open_reader(struct store *store);
 
 /* Says what kind of database it is, or that it is none. */
 int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_error *error);
+
+/* S2: says what would make every commit fail. */
+int store_check_writing(struct store *store, struct store_error *error);
 
 /* Outside of a transaction, before the first one. */
 int store_prepare_file(struct store *store);

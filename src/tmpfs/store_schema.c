@@ -163,6 +163,30 @@ static int find_kind_of_unmarked(struct store_db *db, int64_t version, enum stor
 	return all > 0 ? check_names(db, error) : 0;
 }
 
+/* All tables, those of the reference first, and the columns that a new row gets from us. */
+static const struct {
+	const char *name, *columns;
+} known_tables[] = {
+	{"inodes", "'id', 'uid', 'gid', 'mode', 'mtime_ns', 'atime_ns', 'ctime_ns', 'target', 'size', 'rdev', "
+		   "'btime_ns', 'allocated'"},
+	{"contents", "'parent_inode', 'name', 'inode'"},
+	{"chunks", "'inode', 'offset', 'data'"},
+	{"xattrs", "'inode', 'name', 'value'"},
+	{"state", "'id', 'next_number', 'generation', 'is_clean'"},
+};
+
+static unsigned tables_of(enum store_kind kind)
+{
+	switch (kind) {
+	case STORE_IS_OURS:
+		return sizeof(known_tables) / sizeof(known_tables[0]);
+	case STORE_IS_REFERENCE:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
 /* S3: what is read is what was written there, and nothing that the database has computed. */
 static int check_table(struct store_db *db, const char *name, struct store_error *error)
 {
@@ -189,13 +213,11 @@ static int check_table(struct store_db *db, const char *name, struct store_error
 
 static int check_tables(struct store_db *db, enum store_kind kind, struct store_error *error)
 {
-	static const char *const names[] = {"inodes", "contents", "chunks", "xattrs", "state"};
-	const unsigned n = kind == STORE_IS_OURS ? sizeof(names) / sizeof(names[0]) : 2;
 	unsigned i;
 	int err = 0;
 
-	for (i = 0; !err && i < n; i++)
-		err = check_table(db, names[i], error);
+	for (i = 0; !err && i < tables_of(kind); i++)
+		err = check_table(db, known_tables[i].name, error);
 	return err;
 }
 
@@ -240,6 +262,43 @@ int store_find_kind(struct store_db *db, enum store_kind *kind, struct store_err
 		return err;
 	err = check_tables(db, *kind, error);
 	return err ? err : check_rowids(db, error);
+}
+
+/* The key of a rowid table that is no column of ours (rowid) fills itself in. */
+static int check_filled_in(struct store_db *db, unsigned table, struct store_error *error)
+{
+	int64_t missing;
+	char sql[320];
+	int err;
+
+	(void)sqlite3_snprintf(
+		sizeof(sql), sql,
+		"SELECT count(*) FROM pragma_table_info(%Q) WHERE \"notnull\" AND dflt_value IS NULL AND "
+		"NOT pk AND name NOT IN (%s)",
+		known_tables[table].name, known_tables[table].columns);
+	err = store_query(db, sql, &missing);
+	if (err)
+		return store_explain(error, err);
+	return missing == 0 ? 0
+			    : store_say(error, -EMEDIUMTYPE,
+					"its table %s has another column, which is not to be NULL and has no default",
+					known_tables[table].name);
+}
+
+int store_check_writing(struct store *store, struct store_error *error)
+{
+	struct store_db *db = &store->writer;
+	unsigned i;
+	int err = 0;
+
+	for (i = 0; !err && i < tables_of(store->kind); i++)
+		err = check_filled_in(db, i, error);
+	if (err || store->kind != STORE_IS_OURS)
+		return err; /* what the reference lacks is made with the first commit */
+	err = store_prepare_writing(db);
+	if (err == -EIO)
+		return store_say(error, err, "nothing could be committed to it: %s", store_reason());
+	return err ? store_explain(error, err) : 0;
 }
 
 /* ------------------------------------------------------------------------ */

@@ -54,6 +54,16 @@ int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt 
 	return 0;
 }
 
+int store_prepare_writing(struct store_db *db)
+{
+	sqlite3_stmt *statement;
+	int which, err = 0;
+
+	for (which = 0; !err && which <= STORE_FORGET_DATA; which++)
+		err = store_prepare(db, which, &statement);
+	return err;
+}
+
 int store_run(struct store_db *db, sqlite3_stmt *statement)
 {
 	int result, err = 0;

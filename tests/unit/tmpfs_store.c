@@ -798,6 +798,45 @@ static void what_cannot_be_written_is_refused_at_once(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* And not with the first commit that fails, and each after it. */
+static void s2_what_nothing_can_be_committed_to_is_refused_before_anything_changes(void **state)
+{
+	static const char *const changes[] = {
+		"DROP INDEX contents_name",
+		"DROP INDEX chunks_place",
+		"DROP TABLE state; CREATE TABLE state (id INT, next_number INT, generation INT, is_clean INT)",
+		"ALTER TABLE xattrs RENAME TO other; CREATE TABLE xattrs (inode INT, name BLOB, value BLOB, more INT "
+		"NOT "
+		"NULL)",
+	};
+	struct store_error error;
+	char *before, *after;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+		make_tree(at("a.db"));
+		run(at("a.db"), "DROP VIEW attributes; DROP VIEW usage; DROP VIEW files; PRAGMA journal_mode = DELETE");
+		run(at("a.db"), changes[i]);
+		before = list_place();
+		assert_int_not_equal(refusal(at("a.db"), STORE_KEEP, &error), 0);
+		after = list_place();
+		assert_string_equal(before, after);
+		assert_query(at("a.db"), "PRAGMA journal_mode", "delete");
+		free(before);
+		free(after);
+		free(dump_of(at("a.db"))); /* what is there can be read */
+		empty_place();
+	}
+	run(at("a.db"), REFERENCE_TABLES "ALTER TABLE contents ADD COLUMN note TEXT");
+	ok(store_close(opened(at("a.db"), STORE_KEEP)));
+	run(at("b.db"),
+	    "CREATE TABLE inodes (id INTEGER PRIMARY KEY);"
+	    "CREATE TABLE contents (rowid INTEGER PRIMARY KEY NOT NULL, name, inode, parent_inode, note NOT NULL)");
+	assert_int_equal(refusal(at("b.db"), STORE_KEEP, &error), -EMEDIUMTYPE);
+	assert_non_null(strstr(error.text, "contents"));
+}
+
 static void write_file(const char *path, const char *bytes, size_t n)
 {
 	FILE *file = fopen(path, "w");
@@ -1273,6 +1312,7 @@ int main(void)
 		WITH_PLACE(what_one_mount_keeps_another_cannot),
 		WITH_PLACE(a_database_that_somebody_writes_to_is_busy),
 		WITH_PLACE(what_cannot_be_written_is_refused_at_once),
+		WITH_PLACE(s2_what_nothing_can_be_committed_to_is_refused_before_anything_changes),
 		WITH_PLACE(what_is_no_database_of_a_tmpfs_is_refused),
 		WITH_PLACE(a_newer_version_is_refused),
 		WITH_PLACE(an_empty_file_is_a_new_database),
