@@ -66,6 +66,8 @@ static const char *explain(int err)
 		return "no tmpfs of llfuse is mounted here, or not at its root";
 	case EPERM:
 		return "only root and who mounted may do that";
+	case ESTALE:
+		return "many more copies were saved meanwhile, and how this one ended is not known any more";
 	default:
 		return strerror(err);
 	}
@@ -174,7 +176,7 @@ static int flush(int fd)
 /* Returns 0 or the errno of why it could not be begun, or looked at. */
 static int save(int fd, const char *path, struct control_copy *copy)
 {
-	struct control_path request = {0};
+	struct control_save request = {0};
 	int err;
 
 	snprintf(request.path, sizeof(request.path), "%s", path);
@@ -183,6 +185,7 @@ static int save(int fd, const char *path, struct control_copy *copy)
 		return err;
 	if (ioctl(fd, CONTROL_SAVE, &request) < 0)
 		return errno;
+	*copy = (struct control_copy){.number = request.number};
 	return wait_for_copy(fd, copy);
 }
 

@@ -28,8 +28,9 @@ struct control_limits {
 /* Room for an absolute path, with its NUL. */
 #define CONTROL_PATH_SIZE 4096
 
-struct control_path {
-	char path[CONTROL_PATH_SIZE];
+struct control_save {
+	uint64_t number; /* out: of the copy */
+	char path[CONTROL_PATH_SIZE]; /* in */
 };
 
 enum control_copy_state {
@@ -39,8 +40,9 @@ enum control_copy_state {
 	CONTROL_COPY_FAILED,
 };
 
-/* How the saving of a copy goes. */
+/* How the saving of a copy goes, or went. */
 struct control_copy {
+	uint64_t number; /* in: of which, 0: of the last; out */
 	uint32_t state; /* of enum control_copy_state */
 	int32_t error; /* CONTROL_COPY_FAILED: the errno */
 	uint64_t done, total; /* roughly bytes */
@@ -53,10 +55,10 @@ struct control_copy {
 
 /* Begins to save a copy in a file, which the process that keeps the mount makes.  -EPERM, -EBUSY while one is being saved,
  * -EINVAL if the path is not absolute. */
-#define CONTROL_SAVE _IOW('L', 2, struct control_path)
+#define CONTROL_SAVE _IOWR('L', 2, struct control_save)
 
-/* -EPERM. */
-#define CONTROL_COPY _IOR('L', 3, struct control_copy)
+/* -EPERM, -EINVAL for a number that was not given, -ESTALE if so many were begun since that this one is not known any more. */
+#define CONTROL_COPY _IOWR('L', 3, struct control_copy)
 
 /* Commits to the database of the mount.  -EPERM, -ENODATA if there is none, and why it cannot be done: -ENOSPC, -EIO ... */
 #define CONTROL_SYNC _IO('L', 4)

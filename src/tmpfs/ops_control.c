@@ -47,16 +47,16 @@ static int control_limits(struct llfuse_request *req, const struct control_limit
 	return 0;
 }
 
-static int control_save(struct llfuse_request *req, const struct control_path *in)
+static int control_save(struct llfuse_request *req, struct control_save *save)
 {
 	if (!may_change(req))
 		return -EPERM;
-	if (in->path[0] != '/' || !memchr(in->path, '\0', sizeof(in->path)))
+	if (save->path[0] != '/' || !memchr(save->path, '\0', sizeof(save->path)))
 		return -EINVAL;
-	return saver_begin_copy(tmpfs_of(req)->saver, in->path);
+	return saver_begin_copy(tmpfs_of(req)->saver, save->path, &save->number);
 }
 
-static int control_copy(struct llfuse_request *req, struct control_copy *out)
+static int control_copy(struct llfuse_request *req, struct control_copy *inout)
 {
 	static const uint32_t states[] = {
 		[SAVER_COPY_NONE] = CONTROL_COPY_NONE,
@@ -65,18 +65,22 @@ static int control_copy(struct llfuse_request *req, struct control_copy *out)
 		[SAVER_COPY_FAILED] = CONTROL_COPY_FAILED,
 	};
 	struct saver_copy copy;
+	int err;
 
 	if (!may_change(req))
 		return -EPERM;
-	saver_look_at_copy(tmpfs_of(req)->saver, &copy);
-	*out = (struct control_copy){
+	err = saver_look_at_copy(tmpfs_of(req)->saver, inout->number, &copy);
+	if (err)
+		return err;
+	*inout = (struct control_copy){
+		.number = copy.number,
 		.state = states[copy.state],
 		.error = -copy.err,
 		.done = copy.done,
 		.total = copy.total,
 		.stop_ns = copy.stop_ns,
 	};
-	memcpy(out->reason, copy.reason, sizeof(out->reason));
+	memcpy(inout->reason, copy.reason, sizeof(inout->reason));
 	return 0;
 }
 
@@ -105,7 +109,7 @@ static int control_flush(struct llfuse_request *req, uint64_t *number)
 /* What goes in and comes out of one request; the buffers of the request may lie anywhere. */
 union control {
 	struct control_limits limits;
-	struct control_path path;
+	struct control_save save;
 	struct control_copy copy;
 	uint64_t number;
 };
@@ -116,7 +120,7 @@ static int control(struct llfuse_request *req, unsigned cmd, union control *cont
 	case CONTROL_LIMITS:
 		return control_limits(req, &control->limits, &control->limits);
 	case CONTROL_SAVE:
-		return control_save(req, &control->path);
+		return control_save(req, &control->save);
 	case CONTROL_COPY:
 		return control_copy(req, &control->copy);
 	case CONTROL_SYNC:

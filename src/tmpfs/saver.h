@@ -57,6 +57,7 @@ enum saver_copy_state {
 };
 
 struct saver_copy {
+	uint64_t number; /* from 1 on */
 	enum saver_copy_state state;
 	int err; /* why it failed */
 	char reason[128]; /* in words, or empty */
@@ -65,10 +66,14 @@ struct saver_copy {
 };
 
 /* Begins to save a copy of the tree as it is now to @path, which is absolute: in the end there is what was there before,
- * or the whole copy.  Returns 0, -EBUSY if one is being saved, or -ENOMEM and what pthread_create(3) gives. */
-int saver_begin_copy(struct saver *saver, const char *path);
+ * or the whole copy.  Returns 0 and its number, -EBUSY if one is being saved, or -ENOMEM and what pthread_create(3) gives. */
+int saver_begin_copy(struct saver *saver, const char *path, uint64_t *number);
 
-/* How the last one goes. */
-void saver_look_at_copy(struct saver *saver, struct saver_copy *copy);
+/* How many of the last ones are remembered: somebody may begin another before who began one has looked again. */
+#define SAVER_COPIES 16
+
+/* How the one of that number goes, or went; 0: the last.  Returns 0, -EINVAL if there was none, or -ESTALE if it is not
+ * remembered any more. */
+int saver_look_at_copy(struct saver *saver, uint64_t number, struct saver_copy *copy);
 
 #endif

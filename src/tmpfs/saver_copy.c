@@ -108,6 +108,16 @@ static int temp_name(const char *path, char temp[PATH_MAX])
 	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
+static struct saver_copy *copy_locked(struct saver *saver, uint64_t number)
+{
+	return &saver->copies[number % SAVER_COPIES];
+}
+
+static struct saver_copy *last_copy_locked(struct saver *saver)
+{
+	return copy_locked(saver, saver->copy_number);
+}
+
 static int write_copy(struct saver *saver, struct capture *capture, const char *temp, struct store_error *error)
 {
 	struct store *store;
@@ -138,7 +148,7 @@ static int save(struct saver *saver, struct store_error *error)
 	if (err)
 		return err;
 	pthread_mutex_lock(&saver->lock);
-	saver->copy.stop_ns = capture_stop_ns(capture);
+	last_copy_locked(saver)->stop_ns = capture_stop_ns(capture);
 	pthread_mutex_unlock(&saver->lock);
 	err = write_copy(saver, capture, temp, error);
 	capture_end(capture, true);
@@ -155,6 +165,22 @@ static int save(struct saver *saver, struct store_error *error)
 	return err;
 }
 
+static void add_progress(const struct saver *saver, struct saver_copy *copy)
+{
+	copy->done = atomic_load(&saver->progress.done);
+	copy->total = atomic_load(&saver->progress.total);
+}
+
+static void end_locked(struct saver *saver, int err, const char *reason)
+{
+	struct saver_copy *copy = last_copy_locked(saver);
+
+	copy->state = err ? SAVER_COPY_FAILED : SAVER_COPY_DONE;
+	copy->err = err;
+	snprintf(copy->reason, sizeof(copy->reason), "%.*s", (int)sizeof(copy->reason) - 1, reason);
+	add_progress(saver, copy);
+}
+
 static void *run(void *arg)
 {
 	struct saver *saver = arg;
@@ -164,20 +190,17 @@ static void *run(void *arg)
 	for (tries = 0; err == -EAGAIN && tries < SAVER_TRIES; tries++)
 		err = save(saver, &error);
 	pthread_mutex_lock(&saver->lock);
-	saver->copy.state = err ? SAVER_COPY_FAILED : SAVER_COPY_DONE;
-	saver->copy.err = err;
-	snprintf(saver->copy.reason, sizeof(saver->copy.reason), "%.*s", (int)sizeof(saver->copy.reason) - 1,
-		 error.text);
+	end_locked(saver, err, error.text);
 	pthread_mutex_unlock(&saver->lock);
 	return NULL;
 }
 
-int saver_begin_copy(struct saver *saver, const char *path)
+int saver_begin_copy(struct saver *saver, const char *path, uint64_t *number)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&saver->lock);
-	if (saver->copy.state == SAVER_COPY_RUNS || saver->is_stopping) {
+	if (last_copy_locked(saver)->state == SAVER_COPY_RUNS || saver->is_stopping) {
 		err = -EBUSY;
 		goto unlock;
 	}
@@ -185,13 +208,14 @@ int saver_begin_copy(struct saver *saver, const char *path)
 		(void)pthread_join(saver->copier, NULL); /* it has ended */
 	saver->has_copier = false;
 	snprintf(saver->path, sizeof(saver->path), "%s", path);
-	saver->copy = (struct saver_copy){.state = SAVER_COPY_RUNS};
+	*number = ++saver->copy_number;
+	*last_copy_locked(saver) = (struct saver_copy){.number = *number, .state = SAVER_COPY_RUNS};
 	atomic_store(&saver->progress.done, 0);
 	atomic_store(&saver->progress.total, 0);
 	/* Everybody waits while the copy is taken. */
 	err = thread_start(&saver->copier, run, saver);
 	if (err)
-		saver->copy.state = SAVER_COPY_NONE;
+		end_locked(saver, err, "");
 	else
 		saver->has_copier = true;
 unlock:
@@ -199,13 +223,23 @@ unlock:
 	return err;
 }
 
-void saver_look_at_copy(struct saver *saver, struct saver_copy *copy)
+int saver_look_at_copy(struct saver *saver, uint64_t number, struct saver_copy *copy)
 {
+	int err = 0;
+
 	pthread_mutex_lock(&saver->lock);
-	*copy = saver->copy;
+	if (number == 0)
+		number = saver->copy_number;
+	if (number > saver->copy_number)
+		err = -EINVAL;
+	else if (saver->copy_number - number >= SAVER_COPIES)
+		err = -ESTALE;
+	else
+		*copy = *copy_locked(saver, number);
+	if (!err && copy->state == SAVER_COPY_RUNS)
+		add_progress(saver, copy);
 	pthread_mutex_unlock(&saver->lock);
-	copy->done = atomic_load(&saver->progress.done);
-	copy->total = atomic_load(&saver->progress.total);
+	return err;
 }
 
 void saver_end_copy(struct saver *saver)

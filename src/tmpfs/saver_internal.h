@@ -33,7 +33,8 @@ struct saver {
 	/* guarded by lock, but for the progress */
 	bool has_copier; /* copier is to be joined */
 	pthread_t copier;
-	struct saver_copy copy;
+	uint64_t copy_number; /* of the last, which is the one that runs, if any does; 0: none was begun */
+	struct saver_copy copies[SAVER_COPIES]; /* each at its number, modulo SAVER_COPIES */
 	struct capture_progress progress;
 	char path[PATH_MAX]; /* the copier's */
 };

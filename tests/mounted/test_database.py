@@ -3,7 +3,6 @@
 
 import contextlib
 import errno
-import fcntl
 import mmap
 import os
 import signal
@@ -19,7 +18,9 @@ import pytest
 from conftest import TMPFS_HEAP, TMPFS_KERNEL, Case, needs_root, transport_named
 from harness import kernel, mounts
 from harness.children import Child, as_user
-from harness.database import CONTROL_SAVE, COPY_RUNS, PATH_SIZE, assert_sound, copy_of, describe, look_at, query
+from harness.database import (
+    COPY_DONE, COPY_FAILED, COPY_RUNS, assert_sound, begin_copy, copy_of, describe, look_at, query,
+)
 from harness.files import get, put, wait_until
 
 MIB = 1 << 20
@@ -705,12 +706,31 @@ def test_who_takes_a_copy_does_not_run_as_who_was_asked_for_it(database):
                 os.close(os.open(f"{mount.mountpoint}/f", os.O_CREAT | os.O_WRONLY))
                 os.unlink(f"{mount.mountpoint}/f")
             before = {int(task) for task in os.listdir(f"/proc/{mount.pid}/task")}
-            fcntl.ioctl(top, CONTROL_SAVE, bytearray(copy.encode().ljust(PATH_SIZE, b"\0")))
+            begin_copy(top, copy)
             seen = new_threads(mount.pid, before)
             wait_until(lambda: copy_of(top).state != COPY_RUNS)
     finally:
         os.close(top)
     assert all(how == (os.SCHED_OTHER, os.sched_getaffinity(mount.pid)) for how in seen)
+
+
+def test_who_saves_hears_of_his_own_copy(database_once):
+    """Somebody else may have begun another meanwhile, which ended in another way."""
+    mount = database_once.mount_plain()
+    top = os.open(mount.mountpoint, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        numbers = []
+        for path in (database_once.place, os.path.join(database_once.place, "copy.db")):
+            numbers.append(begin_copy(top, path))
+            wait_until(lambda: copy_of(top).state != COPY_RUNS)
+        failed, done = (copy_of(top, number) for number in numbers)
+        assert (failed.number, failed.state, failed.error) == (numbers[0], COPY_FAILED, errno.EEXIST)
+        assert (done.number, done.state) == (numbers[1], COPY_DONE)
+        assert copy_of(top) == done
+        with pytest.raises(OSError, match="Invalid argument"):
+            copy_of(top, numbers[1] + 1)
+    finally:
+        os.close(top)
 
 
 @needs_root

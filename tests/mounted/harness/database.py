@@ -12,19 +12,29 @@ import struct
 
 # src/tmpfs/control.h
 PATH_SIZE = 4096
-CONTROL_SAVE = 1 << 30 | PATH_SIZE << 16 | ord("L") << 8 | 2
-COPY_FORMAT = "=IiQQQ128s"
-COPY_RUNS = 1
+SAVE_FORMAT = f"=Q{PATH_SIZE}s"
+COPY_FORMAT = "=QIiQQQ128s"
+COPY_RUNS, COPY_DONE, COPY_FAILED = 1, 2, 3
 
-Copy = collections.namedtuple("Copy", "state error done total stop_ns reason")
+Copy = collections.namedtuple("Copy", "number state error done total stop_ns reason")
 
 
-def copy_of(fd):
-    """How the saving of a copy goes or went, of the tmpfs whose root directory is open as @fd."""
-    size = struct.calcsize(COPY_FORMAT)
-    return Copy._make(
-        struct.unpack(COPY_FORMAT, fcntl.ioctl(fd, 2 << 30 | size << 16 | ord("L") << 8 | 3, bytes(size)))
-    )
+def _ask(fd, which, layout, *values):
+    """By ioctl(2), of the tmpfs whose root directory is open as @fd."""
+    command = 3 << 30 | struct.calcsize(layout) << 16 | ord("L") << 8 | which
+    data = bytearray(struct.pack(layout, *values))
+    fcntl.ioctl(fd, command, data)
+    return struct.unpack(layout, data)
+
+
+def begin_copy(fd, path):
+    """The number of the copy."""
+    return _ask(fd, 2, SAVE_FORMAT, 0, os.fsencode(path))[0]
+
+
+def copy_of(fd, number=0):
+    """How the saving of a copy goes or went: the last, if it is not told which."""
+    return Copy._make(_ask(fd, 3, COPY_FORMAT, number, 0, 0, 0, 0, 0, b""))
 
 
 def _xattrs(path):
