@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* So much of a name is kept in that under which the copy grows. */
+#define TEMP_NAME_KEPT (NAME_MAX - 17)
+
 static int refuse(struct store_error *error, int err, const char *why)
 {
 	snprintf(error->text, sizeof(error->text), "%s", why);
@@ -96,15 +99,18 @@ static int check_target(const struct saver *saver, const char *path, struct stor
 	return err ? err : check_beside(path, "-journal", error);
 }
 
-/* A name that nobody has: store_open() makes the file, or says that there is one. */
+/* A name that nobody has: store_open() makes the file, or says that there is one.  A long one is cut, for it to be no longer than
+ * a name can be. */
 static int temp_name(const char *path, char temp[PATH_MAX])
 {
+	const char *name = strrchr(path, '/') + 1; /* it is absolute */
+	const size_t kept = (size_t)(name - path) + strnlen(name, TEMP_NAME_KEPT);
 	uint64_t number;
 	int n;
 
 	if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 		return -EIO;
-	n = snprintf(temp, PATH_MAX, "%s.%016" PRIx64, path, number);
+	n = snprintf(temp, PATH_MAX, "%.*s.%016" PRIx64, (int)kept, path, number);
 	return n > 0 && n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 

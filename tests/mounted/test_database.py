@@ -745,6 +745,19 @@ def test_only_who_mounted_and_root_may_save(database_once):
     as_user(65534, attempt)
 
 
+@pytest.mark.parametrize("length", [1, 238, 239, 255])
+def test_a_copy_may_have_any_name_that_there_can_be(database_once, length):
+    mount = database_once.mount_plain()
+    put(f"{mount.mountpoint}/f", b"in it")
+    folder = os.path.join(database_once.place, "copies")
+    os.mkdir(folder)
+    copy = os.path.join(folder, "n" * length)
+    ctl("save", mount.mountpoint, copy)
+    assert os.listdir(folder) == ["n" * length]
+    other = database_once.mount(path=copy, how="load")
+    assert get(f"{other.mountpoint}/f") == b"in it"
+
+
 def test_ctl_says_what_is_wrong(database_once, place):
     mount = database_once.mount_plain()
     assert "has no database" in ctl("sync", mount.mountpoint, status=1)
