@@ -101,6 +101,16 @@ static int restore(struct tmpfs *fs, struct store *store, struct store_error *er
 	return err;
 }
 
+/* What is read is a snapshot until the end, and what is committed after it stays in the log. */
+static void warn_of_snapshot(const struct database_options *options, const struct store *store)
+{
+	if (!options->is_kept && store_is_kept(store))
+		llfuse_log(LLFUSE_LOG_WARNING, PROGRAM,
+			   "database: another mount keeps %s: its log grows by all that is committed until this mount "
+			   "ends",
+			   options->path);
+}
+
 /* Before a number of an inode is given out: after a crash none is given out twice.  What makes commits impossible shows
  * now. */
 static int commit_first(struct tmpfs *fs, struct store_error *error)
@@ -141,6 +151,8 @@ static int open_file(struct tmpfs *fs, const struct database_options *options)
 			(void)store_close(store); /* of which nothing was changed */
 		else
 			err = commit_first(fs, &error);
+		if (!err)
+			warn_of_snapshot(options, store);
 	}
 	if (err)
 		llfuse_complain(PROGRAM, "%s=%s: %s", option, options->path,

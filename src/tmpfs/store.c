@@ -390,6 +390,14 @@ int store_close(struct store *store)
 	return err;
 }
 
+bool store_is_kept(const struct store *store)
+{
+	if (flock(store->fd, LOCK_SH | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK;
+	(void)flock(store->fd, LOCK_UN); /* what one has one may give up */
+	return false;
+}
+
 bool store_has_tree(const struct store *store)
 {
 	return store->kind != STORE_IS_EMPTY;

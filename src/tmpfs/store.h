@@ -82,6 +82,9 @@ struct store_reader {
 /* Whether it is the file that @st is of. */
 bool store_is_file(const struct store *store, const struct stat *st);
 
+/* Whether another mount keeps it, or somebody else has its lock just now.  For STORE_LOAD. */
+bool store_is_kept(const struct store *store);
+
 /* Whether there is a tree in it yet.  A database that was just made has none. */
 bool store_has_tree(const struct store *store);
 

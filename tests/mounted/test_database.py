@@ -603,6 +603,20 @@ def test_a_loaded_database_is_left_alone(database):
     assert (get(database.path), os.stat(database.path).st_mtime_ns, sorted(os.listdir(database.place))) == before
 
 
+def test_a_load_of_what_another_mount_keeps_is_warned_of(database_once):
+    """Until its end nothing of that one's log can be moved to its place."""
+    mount = database_once.mount()
+    write_sync(f"{mount.mountpoint}/f", b"x")
+    other = database_once.mount(how="load")
+    assert get(f"{other.mountpoint}/f") == b"x"
+    other.stop("umount")
+    assert f"another mount keeps {database_once.path}" in other.stderr()
+    database_once.stop(mount)
+    other = database_once.mount(how="load")
+    other.stop("umount")
+    assert "another mount" not in other.stderr()
+
+
 def test_a_database_can_be_read_while_it_is_mounted(database):
     mount = database.mount()
     put(f"{mount.mountpoint}/f", b"12345")
