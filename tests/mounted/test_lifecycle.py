@@ -343,6 +343,7 @@ def test_a_mount_ends_below_another_of_ours(new_mount, place):  # L12
     mountpoint = os.path.join(place, "mnt")
     os.mkdir(mountpoint)
     below = new_mount("lltest", mountpoint=mountpoint)
+    touch(below)
     above = mounts.Mount("tmpfs", mountpoint)
     try:
         assert mounts.wait_mounts(lambda: mounts.mount_at(mountpoint).fstype == "fuse.tmpfs")
@@ -410,6 +411,7 @@ def test_unmounts_where_its_mount_point_has_gone(new_mount, place, many, program
     above, elsewhere = os.path.join(place, "above"), os.path.join(place, "elsewhere")
     os.makedirs(os.path.join(above, "mnt"))
     mount = new_mount(program, *many.options, mountpoint=os.path.join(above, "mnt"))
+    touch(mount)  # it has found out which mount is its own
     os.rename(above, elsewhere)
     os.makedirs(mount.mountpoint)
     with foreign_mount(mount.mountpoint):
