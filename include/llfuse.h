@@ -691,8 +691,8 @@ int llfuse_notify_increment_epoch(struct llfuse_session *session);
 /**
  * Lets the kernel write back what it has of files, and returns once that has come as write requests and those have been
  * answered: stores to mappings, and with LLFUSE_CAP_WRITEBACK_CACHE writes.  What is stored meanwhile may be left for later.
- * By way of the root directory, which for who is not root keeps the mount busy meanwhile.  -ENOENT if the mount point does
- * not lead to it (any more), -EACCES if this process may not read the root directory, -ETIMEDOUT if after half a minute there
+ * By way of the root directory, which for who is not root keeps the mount busy meanwhile.  -ENOENT if no path leads
+ * to it (any more), -EACCES if this process may not read the root directory, -ETIMEDOUT if after half a minute there
  * is still more, -EPIPE if the process of unmount_from_outside was killed, -ENOSYS before Linux 5.8, -ENODEV as above, -ENOMEM,
  * -EAGAIN, or another errno.
  * From any thread, but never from inside a handler.  Forks a process, but with llfuse_config.syncs_often.

@@ -8,6 +8,7 @@
 #define LLFUSE_INTERNAL_H
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -418,6 +419,10 @@ int ll_mount_session(struct llfuse_session *session, const struct llfuse_config 
 void ll_unmount_session(struct llfuse_session *session);
 /* What the kernel knows without a request to us; 0 if it does not. */
 uint64_t ll_mount_id_of(const char *path);
+/* Makes @path where the mount @id is: @mountpoint, where it was first, or where the rename of a directory above has taken it.
+ * Returns 0, -ENOENT if it is nowhere, or the kernel does not tell (before Linux 6.8), or -EBUSY if another one lies over it, or
+ * no path leads to it.  Allocates nothing. */
+int ll_find_mount(const char *mountpoint, uint64_t id, char path[PATH_MAX]);
 /* Detaches the mount @id, which was at @mountpoint first, and no other: one that lies below another stays.  Returns whether it is
  * gone.  Allocates nothing. */
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id);

@@ -4,7 +4,6 @@
  * clear line about it; and catches what libfuse and fusermount3 say where they find it out.
  */
 #include <assert.h>
-#include <limits.h>
 #include <spawn.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -224,32 +223,31 @@ struct mount_answer {
 };
 static_assert(offsetof(struct mount_answer, text) == 512, "as the kernel has it");
 
-/* Where the mount @id is, which changes when a directory above it is renamed.  Returns false if it is nowhere, or the kernel
- * does not tell. */
-static bool find_mount(uint64_t id, struct mount_answer *answer)
+int ll_find_mount(const char *mountpoint, uint64_t id, char path[PATH_MAX])
 {
 	const struct mount_asked asked = {.size = sizeof(asked), .id = id, .mask = MOUNT_POINT_ASKED};
+	struct mount_answer answer;
 
-	answer->text[0] = '\0'; /* as it stays where no path leads to it */
-	return syscall(SYS_statmount, &asked, answer, sizeof(*answer), 0) == 0;
+	snprintf(path, PATH_MAX, "%s", mountpoint);
+	if (ll_mount_id_of(path) == id)
+		return 0;
+	answer.text[0] = '\0'; /* as it stays where no path leads to it */
+	if (syscall(SYS_statmount, &asked, &answer, sizeof(answer), 0) < 0)
+		return -ENOENT;
+	snprintf(path, PATH_MAX, "%s", answer.text + answer.point);
+	return ll_mount_id_of(path) == id ? 0 : -EBUSY;
 }
 
 /* What lies over ours belongs to ours for the kernel, and would go, too. */
 bool ll_unmount_by_id(const char *mountpoint, uint64_t id)
 {
-	struct mount_answer answer;
+	char path[PATH_MAX];
+	int err = id ? ll_find_mount(mountpoint, id, path) : -ENOENT;
 
-	if (!id)
-		return true;
-	if (ll_mount_id_of(mountpoint) != id) {
-		if (!find_mount(id, &answer))
-			return true;
-		mountpoint = answer.text + answer.point;
-		if (ll_mount_id_of(mountpoint) != id)
-			return false;
-	}
-	detach(mountpoint);
-	return ll_mount_id_of(mountpoint) != id;
+	if (err)
+		return err == -ENOENT;
+	detach(path);
+	return ll_mount_id_of(path) != id;
 }
 
 /* Gives up the connection, as libfuse does before it unmounts: a file system that still writes back would wait for us.

@@ -73,13 +73,14 @@ static void ask_something_on_each_cpu(int fd)
 
 int ll_writeback_round(const char *mountpoint, uint64_t mount_id)
 {
+	char path[PATH_MAX];
 	int err = 0;
 	int fd;
 
 	/* What lies over it, or took its place, is not ours to wait for. */
-	if (ll_mount_id_of(mountpoint) != mount_id)
+	if (ll_find_mount(mountpoint, mount_id, path) < 0)
 		return -ENOENT;
-	fd = open_root(mountpoint);
+	fd = open_root(path);
 	if (fd < 0)
 		return -errno;
 	if (syncfs(fd) < 0)
