@@ -568,7 +568,7 @@ struct llfuse_config {
 	 * the init handler, not before. */
 	bool daemon;
 	/** Leave signals alone: no SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2.  Else those that have their
-	 * default action are taken, and SIGPIPE is ignored, from the first llfuse_init() of the process to its
+	 * default action are taken, and SIGPIPE and SIGXFSZ are ignored, from the first llfuse_init() of the process to its
 	 * last llfuse_close().  What the program sets meanwhile stays as it is. */
 	bool no_signals;
 	/**

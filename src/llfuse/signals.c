@@ -18,6 +18,9 @@
 
 static const int our_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
+/* A log that nobody reads any more, and a file that may not be so long (setrlimit(2)), must not end the mount: write(2) tells. */
+static const int ignored_signals[] = {SIGPIPE, SIGXFSZ};
+
 enum { STOP_THREAD = 0 }; /* no signal has this number */
 
 static struct {
@@ -26,7 +29,7 @@ static struct {
 	struct llfuse_session *sessions;
 	bool has_pipe;
 	bool is_taken[ARRAY_SIZE(our_signals)];
-	bool is_sigpipe_taken;
+	bool is_ignored[ARRAY_SIZE(ignored_signals)];
 	/* fixed once has_pipe */
 	int read_fd, write_fd;
 
@@ -87,8 +90,8 @@ static void take_signals_locked(void)
 	atomic_store(&signals.owner, getpid());
 	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
 		signals.is_taken[i] = take(our_signals[i], note);
-	/* A log that nobody reads any more must not end the mount. */
-	signals.is_sigpipe_taken = take(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored_signals); i++)
+		signals.is_ignored[i] = take(ignored_signals[i], SIG_IGN);
 }
 
 static void restore_signals_locked(void)
@@ -98,8 +101,9 @@ static void restore_signals_locked(void)
 	for (size_t i = 0; i < ARRAY_SIZE(our_signals); i++)
 		if (signals.is_taken[i])
 			give_back(our_signals[i], note);
-	if (signals.is_sigpipe_taken)
-		give_back(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored_signals); i++)
+		if (signals.is_ignored[i])
+			give_back(ignored_signals[i], SIG_IGN);
 	/* A second Ctrl-C that came while the first one was acted on is not for the next session. */
 	while (read(signals.read_fd, &heard, 1) == 1)
 		;

@@ -63,15 +63,22 @@ static int choose_plane(const char *data)
 	return -1;
 }
 
-/* Each open file costs a descriptor, and each known one where there are no file handles. */
-static void raise_descriptor_limit(void)
+static void raise_limit(int resource)
 {
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+	if (getrlimit(resource, &limit) == 0) {
 		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit); /* if not, the old one must do */
+		(void)setrlimit(resource, &limit); /* if not, the old one must do */
 	}
+}
+
+/* Each open file costs a descriptor, and each known one where there are no file handles.  How long a file may be is said by the
+ * limit of who writes to it, and not of who started us. */
+static void raise_limits(void)
+{
+	raise_limit(RLIMIT_NOFILE);
+	raise_limit(RLIMIT_FSIZE);
 }
 
 /* Open files need the other half.  Returns false, with the reason told. */
@@ -168,7 +175,7 @@ static int run(struct llfuse_command *command, const struct settings *settings)
 	struct source *source;
 	int status = 1;
 
-	raise_descriptor_limit();
+	raise_limits();
 	creds_init();
 	if (open_source(path, settings, &source) == 0) {
 		config->fsname = path;

@@ -84,8 +84,9 @@ static const char *does(int number)
 static void tell(const char *what, const char *which)
 {
 	char line[1024];
-	int n = snprintf(line, sizeof(line), "%s %s: INT %s, TERM %s, HUP %s, USR1 %s, USR2 %s, PIPE %s\n", what, which,
-			 does(SIGINT), does(SIGTERM), does(SIGHUP), does(SIGUSR1), does(SIGUSR2), does(SIGPIPE));
+	int n = snprintf(line, sizeof(line), "%s %s: INT %s, TERM %s, HUP %s, USR1 %s, USR2 %s, PIPE %s, XFSZ %s\n",
+			 what, which, does(SIGINT), does(SIGTERM), does(SIGHUP), does(SIGUSR1), does(SIGUSR2),
+			 does(SIGPIPE), does(SIGXFSZ));
 
 	(void)!write(STDOUT_FILENO, line, (size_t)n); /* the reader misses it */
 }

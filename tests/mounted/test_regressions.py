@@ -19,17 +19,22 @@ from harness.children import Child
 from harness.files import error_of
 
 
+def with_limit(which, soft, hard):
+    """What a program does before it starts with such a limit."""
+
+    def limit():
+        mounts.before_exec()
+        resource.setrlimit(which, (soft, hard))
+
+    return limit
+
+
 # --- Few descriptors --------------------------------------------------------------------------
 
 
 def ends_with_descriptors(number, place, options):
     """Whether lltest mounts with so few descriptors; if it does, it must end as always."""
-
-    def limit():
-        mounts.before_exec()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, number))
-
-    mount = mounts.Mount("lltest", place, *options, preexec_fn=limit)
+    mount = mounts.Mount("lltest", place, *options, preexec_fn=with_limit(resource.RLIMIT_NOFILE, number, number))
     try:
         if not mounts.wait_mounts(mount.is_mounted, pidfd=mount.pidfd):
             assert mount.wait() == 1
@@ -50,10 +55,51 @@ def test_a_program_without_a_free_descriptor_ends_in_order(place, transport):
     assert worked[0] <= 12
 
 
+# --- A limit on the length of files ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", ["daemon", "kernel"])
+def test_a_limit_on_files_of_who_started_it_is_an_error(new_mount, data):
+    """It used to be a signal that ended the program."""
+    if data == "kernel" and not mounts.can_passthrough():
+        pytest.skip("data=kernel needs root and passthrough")
+    limit = with_limit(resource.RLIMIT_FSIZE, 1 << 20, 1 << 20)
+    mount = new_mount("passthroughfs", "-o", f"data={data}", preexec_fn=limit)
+    path = os.path.join(mount.mountpoint, "f")
+    with open(path, "wb") as file:
+        file.write(b"x")
+    assert error_of(os.truncate, path, 2 << 20) == errno.EFBIG
+    with open(path, "rb+") as file:
+        if data == "daemon":  # else the program has no part in it
+            assert error_of(os.pwrite, file.fileno(), b"x", 2 << 20) == errno.EFBIG
+    assert os.stat(path).st_size == 1
+
+
+def test_a_soft_limit_on_files_of_who_started_it_is_none(new_mount):
+    limit = with_limit(resource.RLIMIT_FSIZE, 1 << 20, resource.RLIM_INFINITY)
+    mount = new_mount("passthroughfs", preexec_fn=limit)
+    path = os.path.join(mount.mountpoint, "f")
+    with open(path, "wb") as file:
+        os.truncate(path, 2 << 20)
+        os.pwrite(file.fileno(), b"x", 2 << 20)
+    assert os.stat(path).st_size == (2 << 20) + 1
+
+
+def test_a_database_that_may_not_grow_does_not_end_its_mount(new_mount, place):
+    limit = with_limit(resource.RLIMIT_FSIZE, 1 << 20, 1 << 20)
+    mount = new_mount("tmpfs", "-o", f"data=heap,db={place}/db", preexec_fn=limit)
+    with open(os.path.join(mount.mountpoint, "f"), "wb") as file:
+        file.write(b"x" * (4 << 20))
+        assert error_of(os.fsync, file.fileno()) is not None
+    assert os.listdir(mount.mountpoint) == ["f"]
+    mount.send_signal(signal.SIGTERM)
+    assert mount.wait() == 1
+
+
 # --- Signals ----------------------------------------------------------------------------------
 
-RESTORED = "INT default, TERM default, HUP default, USR1 default, USR2 default, PIPE default"
-TAKEN = "INT handled, TERM handled, HUP handled, USR1 handled, USR2 handled, PIPE ignored"
+RESTORED = "INT default, TERM default, HUP default, USR1 default, USR2 default, PIPE default, XFSZ default"
+TAKEN = "INT handled, TERM handled, HUP handled, USR1 handled, USR2 handled, PIPE ignored, XFSZ ignored"
 
 
 @pytest.fixture
@@ -176,8 +222,8 @@ def test_signals_that_the_program_handles_are_left_to_it(sessions, many):
     mount.stop()
     assert mount.stdout().splitlines() == [
         "own handler",
-        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
-        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default, XFSZ default",
+        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default, XFSZ default",
     ]
 
 
@@ -188,8 +234,8 @@ def test_signals_that_the_program_takes_from_us_stay_with_it(sessions, many):
     wait_told(mount, "own handler")
     mount.stop()
     assert mount.stdout().splitlines()[2:] == [
-        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
-        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default",
+        "closed first: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default, XFSZ default",
+        "closed all: INT ignored, TERM default, HUP handled, USR1 handled, USR2 default, PIPE default, XFSZ default",
     ]
 
 
