@@ -15,8 +15,8 @@
  *    session has one worker.
  *  - Strings and buffers that it is given are the library's and live until it
  *    returns.  Names are bytes without '/' and NUL, of any length up to what
- *    the kernel passes (1024); a file system checks against its own limit
- *    (-ENAMETOOLONG).
+ *    the kernel passes: 4095, before Linux 6.15 1024.  A file system checks
+ *    against its own limit (-ENAMETOOLONG).
  *  - It never calls llfuse_notify_*(), unless that says otherwise, for an inode or directory of the request
  *    that it is answering: the kernel may hold that inode's lock until the answer.
  *  - A handler that is not set answers ENOSYS, which the kernel remembers for
@@ -323,7 +323,9 @@ bool llfuse_dir_wants_attr(const struct llfuse_dir *dir);
  *   LLFUSE_DIR_FULL     not taken: stop and return 0,
  *   LLFUSE_DIR_ADDED    taken,
  *   LLFUSE_DIR_COUNTED  taken, and the kernel now holds a lookup of entry->ino,
- *   -EINVAL             for an empty name or one with '/', which are not taken.
+ *   -EINVAL             for an empty name, one with '/', and one of more than 4095
+ *                       bytes, which are not taken.
+ * Linux before 6.15 refuses a listing with a name of more than 1024 bytes (EIO).
  */
 int llfuse_dir_add(struct llfuse_dir *dir, const char *name, const struct llfuse_entry *entry, off_t next_off);
 

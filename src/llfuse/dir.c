@@ -12,9 +12,12 @@
  * a name of at least one byte, padded to 8.  Bounds how many entries fit. */
 enum { SMALLEST_PLUS_ENTRY = 160 };
 
-/* If less is asked for, less is answered.  An answer without an entry would be the end of the listing: the longest
- * name fits. */
-enum { SHORTEST_ANSWER = 2048 };
+/* FUSE_NAME_MAX of Linux fs/fuse/fuse_i.h.  With a longer one the kernel refuses the whole answer, and what it counted. */
+enum { LONGEST_NAME = 4095 };
+
+/* An answer without an entry would be the end of the listing.  This has room for the longest name, with its 152 bytes of
+ * attributes and dirent, padded to 8. */
+enum { SHORTEST_ANSWER = 4248 };
 
 /* A made-up listing keeps its entries in this form. */
 struct dir_record {
@@ -74,9 +77,9 @@ int ll_dir_init(struct llfuse_dir *dir, fuse_req_t req, struct worker *worker, s
 	dir->size = size;
 	dir->wants_attr = wants_attr;
 	while (find_room(dir, worker)) {
-		if (dir->size / 2 < SHORTEST_ANSWER)
+		if (dir->size <= SHORTEST_ANSWER)
 			return -ENOMEM;
-		dir->size /= 2;
+		dir->size = dir->size / 2 > SHORTEST_ANSWER ? dir->size / 2 : SHORTEST_ANSWER;
 	}
 	return 0;
 }
@@ -141,11 +144,13 @@ int llfuse_dir_add(struct llfuse_dir *dir, const char *name, const struct llfuse
 	bool is_counted = dir->wants_attr && entry->ino && !is_dot_or_dotdot(name);
 	size_t size;
 
-	if (!name[0] || strchr(name, '/'))
+	if (!name[0] || strchr(name, '/') || strlen(name) > LONGEST_NAME)
 		return -EINVAL;
 	size = pack(dir, name, entry, is_counted, next_off);
-	if (size > dir->size - dir->used)
+	if (size > dir->size - dir->used) {
+		dir->is_too_small = !dir->used;
 		return LLFUSE_DIR_FULL;
+	}
 	if (!dir->req && record(dir, name, entry->ino, next_off))
 		return LLFUSE_DIR_FULL;
 	dir->used += size;

@@ -194,6 +194,8 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct 
 	err = ll_dir_init(&dir, req, call.worker, size, wants_attr);
 	if (!err)
 		err = call.session->ops.readdir(&call.req, ino, ll_file_from_fuse(&file, info), off, &dir);
+	if (!err && !dir.used && dir.is_too_small)
+		err = -EINVAL; /* getdents(2): the buffer is too small.  An empty answer would be the end. */
 	ll_call_end(&call, err);
 	/* Entries that were packed before an error are the answer; the error comes again with the
 	 * next call, which starts behind them. */

@@ -317,6 +317,7 @@ struct llfuse_dir {
 	char *buf;
 	size_t size, used;
 	bool wants_attr;
+	bool is_too_small; /* for the first entry */
 	uint64_t *counted;
 	size_t n_counted;
 	struct dir_record *records; /* when made up */

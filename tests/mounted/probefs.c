@@ -33,20 +33,23 @@ enum {
 	N_MANY = 5000,
 	N_BARE = 20,
 	MAX_INO = 20000,
+	LONGEST_NAME = 4095,
 	PATTERN_BYTES = (1 << 20) + 12345,
 	SHORT_BYTES = 300000, /* what is behind the descriptor of "short" */
 	TORN_BYTES = 5 * 65536, /* what can be read of "torn" */
 	COMMAND_BYTES = 4096,
 };
 
-/* The inode numbers of what the directories "many" and "bare" hold; the table of nodes has those below. */
+/* The inode numbers of what the directories "many", "bare" and "long" hold; the table of nodes has those below. */
 #define MANY_FIRST UINT64_C(10000)
 #define BARE_FIRST UINT64_C(9000)
+#define LONG_ONLY UINT64_C(8000)
 
 enum kind {
 	DIRECTORY, /* the root */
 	MANY, /* a directory of N_MANY entries */
 	BARE, /* a directory whose listing knows no attributes */
+	LONG, /* a directory of one file, which has the longest name */
 	LINK,
 	CONTROL,
 	HEAP, /* an ordinary file in memory */
@@ -207,7 +210,7 @@ static struct node *node_of(uint64_t ino)
 	return ino - LLFUSE_ROOT_INODE < fs.n_nodes ? &fs.nodes[ino - LLFUSE_ROOT_INODE] : NULL;
 }
 
-/* HEAP for what is not in the table: the files of "many" and "bare". */
+/* HEAP for what is not in the table: the files of "many", "bare" and "long". */
 static enum kind kind_of(uint64_t ino)
 {
 	enum kind kind;
@@ -292,7 +295,7 @@ static int fill(struct llfuse_entry *entry, uint64_t ino)
 
 	if (ino >= MANY_FIRST && ino < MANY_FIRST + N_MANY)
 		fill_plain(entry, ino, S_IFREG | 0644, (size_t)(ino - MANY_FIRST));
-	else if (ino >= BARE_FIRST && ino < BARE_FIRST + N_BARE)
+	else if ((ino >= BARE_FIRST && ino < BARE_FIRST + N_BARE) || ino == LONG_ONLY)
 		fill_plain(entry, ino, S_IFREG | 0644, 7);
 	else if (node)
 		fill_node(entry, node);
@@ -335,6 +338,8 @@ static int op_lookup(struct llfuse_request *req, uint64_t parent, const char *na
 		ino = generated(name, "m", MANY_FIRST, N_MANY);
 	else if (dir && dir->kind == BARE)
 		ino = generated(name, "b", BARE_FIRST, N_BARE);
+	else if (dir && dir->kind == LONG)
+		ino = strlen(name) == LONGEST_NAME ? LONG_ONLY : 0;
 	else if ((found = find_node(name)))
 		ino = ino_of(found);
 	entry->entry_timeout_s = LLFUSE_FOREVER_S; /* also that it is not there */
@@ -488,6 +493,15 @@ static void list_generated(struct llfuse_dir *dir, const char *format, uint64_t 
 	}
 }
 
+static void list_long(struct llfuse_dir *dir, off_t off)
+{
+	char name[LONGEST_NAME + 1] = "";
+
+	memset(name, 'n', LONGEST_NAME);
+	if (!off)
+		(void)list_one(dir, name, LONG_ONLY, 1, false);
+}
+
 static void list_nodes(struct llfuse_dir *dir, off_t off)
 {
 	if (off < 1 && !list_one(dir, ".", LLFUSE_ROOT_INODE, 1, false))
@@ -513,6 +527,8 @@ static int op_readdir(struct llfuse_request *req, uint64_t ino, struct llfuse_fi
 		list_generated(dir, "m", MANY_FIRST, N_MANY, off);
 	else if (node && node->kind == BARE)
 		list_generated(dir, "b", BARE_FIRST, N_BARE, off);
+	else if (node && node->kind == LONG)
+		list_long(dir, off);
 	else
 		list_nodes(dir, off);
 	pthread_rwlock_unlock(&fs.lock);
@@ -1648,6 +1664,7 @@ static void make_nodes(void)
 	add_node("", DIRECTORY, S_IFDIR | 0777, 0);
 	add_node("many", MANY, S_IFDIR | 0755, 0);
 	add_node("bare", BARE, S_IFDIR | 0755, 0);
+	add_node("long", LONG, S_IFDIR | 0755, 0);
 	add_node("link", LINK, S_IFLNK | 0777, 6);
 	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
 		add_node(files[i].name, files[i].kind, S_IFREG | 0666, files[i].size)->chunk = files[i].chunk;

@@ -418,6 +418,20 @@ def test_listings_without_attributes(probe):
         assert all(entry.is_file() for entry in entries)
 
 
+def test_the_longest_name_is_listed_and_never_taken_for_the_end(probe):
+    longest = "n" * 4095
+    if error_of(os.listdir, probe.path("long")) == errno.EIO:
+        pytest.skip("before Linux 6.15")
+    assert os.listdir(probe.path("long")) == [longest]
+    fd = os.open(probe.path("long"), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert os.stat(longest, dir_fd=fd).st_size == 7
+        assert error_of(lambda: os.stat("m" + longest, dir_fd=fd)) == errno.ENAMETOOLONG
+        assert error_of(kernel.getdents, fd, 4096) == errno.EINVAL
+    finally:
+        os.close(fd)
+
+
 def test_readdirplus_is_used_and_saves_lookups(probe):
     os.stat(probe.path("many"))
     assert probe.requests("lookup", lambda: list_and_stat(probe.path("many"))) < 100

@@ -132,6 +132,22 @@ static void impossible_names_are_refused(void **state)
 	llfuse_dir_free(dir);
 }
 
+static void the_longest_name_is_the_kernels(void **state)
+{
+	struct llfuse_dir *dir = llfuse_dir_new(65536, true);
+	struct llfuse_entry entry = file_entry(7);
+	char name[4097];
+
+	(void)state;
+	memset(name, 'n', 4096);
+	name[4096] = '\0';
+	assert_int_equal(llfuse_dir_add(dir, name, &entry, 1), -EINVAL);
+	name[4095] = '\0';
+	assert_int_equal(llfuse_dir_add(dir, name, &entry, 1), LLFUSE_DIR_COUNTED);
+	assert_string_equal(llfuse_dir_get(dir, 0, NULL, NULL), name);
+	llfuse_dir_free(dir);
+}
+
 static void ten_thousand_entries_are_kept(void **state)
 {
 	enum { N = 10000 };
@@ -175,6 +191,7 @@ int main(void)
 		cmocka_unit_test(a_full_listing_took_nothing_of_what_did_not_fit),
 		cmocka_unit_test(only_entries_with_attributes_count),
 		cmocka_unit_test(impossible_names_are_refused),
+		cmocka_unit_test(the_longest_name_is_the_kernels),
 		cmocka_unit_test(ten_thousand_entries_are_kept),
 		cmocka_unit_test(no_room_and_nothing_to_free),
 	};

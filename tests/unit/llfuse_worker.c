@@ -164,6 +164,26 @@ static void scratch_memory_that_cannot_grow_stays(void **state)
 	assert_ptr_equal(ll_worker_scratch(worker, 1000), scratch);
 }
 
+static void the_longest_name_can_be_listed_without_memory(void **state)
+{
+	static uint64_t no_ring[64]; /* all that is asked of the request */
+	const struct llfuse_entry entry = {.ino = 2, .attr = {.st_ino = 2, .st_mode = S_IFREG | 0644}};
+	struct worker *worker = ll_worker_current(&session);
+	struct llfuse_dir dir;
+	char name[4096] = "";
+
+	(void)state;
+	memset(name, 'n', sizeof(name) - 1);
+	assert_non_null(worker);
+	assert_int_equal(ll_dir_reserve(worker), 0);
+	atomic_store(&has_no_memory, true);
+	for (size_t size = 4096; size <= 32768; size += 4096) {
+		assert_int_equal(ll_dir_init(&dir, (fuse_req_t)no_ring, worker, size, true), 0);
+		if (size > 4096) /* what the kernel asks for at least */
+			assert_int_equal(llfuse_dir_add(&dir, name, &entry, 1), LLFUSE_DIR_COUNTED);
+	}
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -174,6 +194,7 @@ int main(void)
 		TEST(reserving_without_memory_fails),
 		TEST(a_thread_takes_over_from_one_that_has_ended),
 		TEST(scratch_memory_that_cannot_grow_stays),
+		TEST(the_longest_name_can_be_listed_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
