@@ -67,7 +67,11 @@ const char *llfuse_version(void);
 /* ------------------------------------------------------------------------ */
 /* Data structures                                                           */
 
-/** The attributes of an inode and how long the kernel may remember them. */
+/**
+ * The attributes of an inode and how long the kernel may remember them.
+ * Where the kernel would refuse it, the caller gets EIO, the log the reason, and what the handler counted or opened is
+ * given back: a mode without a type, a size below 0, and from what makes a name another type than that, or ino 0 or 1.
+ */
 struct llfuse_entry {
 	/** The inode number that later requests carry.  From lookup, 0 means "no such
 	 * name", and the kernel remembers that for entry_timeout_s. */

@@ -118,21 +118,74 @@ void ll_reply_status(struct call *call, ssize_t err)
 	(void)fuse_reply_err(call->fuse, -checked(call, err)); /* nothing to take back if it does not arrive */
 }
 
-void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry)
+/* fuse_invalid_attr() of Linux fs/fuse/dir.c. */
+static const char *wrong_attr(const struct stat *attr)
+{
+	switch (attr->st_mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		return attr->st_size < 0 ? "a size below 0" : NULL;
+	default:
+		return "a mode without a type";
+	}
+}
+
+static bool is_wrong(const struct call *call, const char *what)
+{
+	if (what)
+		llfuse_log(LLFUSE_LOG_ERROR, call->session->name, "the handler of %s answered with %s",
+			   llfuse_op_name(call->op), what);
+	return what;
+}
+
+/* create_new_entry() and fuse_create_open() there. */
+bool ll_is_wrong_entry(const struct call *call, const struct llfuse_entry *entry, mode_t type)
+{
+	const char *what = wrong_attr(&entry->attr);
+
+	if (!entry->ino || entry->ino == LLFUSE_ROOT_INODE)
+		what = entry->ino ? "the inode number of the root directory" : "the inode number 0";
+	else if (!what && type && (entry->attr.st_mode & S_IFMT) != type)
+		what = "another type than it was asked to make";
+	return is_wrong(call, what);
+}
+
+static void reply_entry(struct call *call, const struct llfuse_entry *entry, bool is_refused)
 {
 	struct fuse_entry_param param;
+	int reply;
 
-	if (err) {
-		ll_reply_status(call, err);
-		return;
-	}
 	ll_entry_to_fuse(entry, &param);
-	if (ll_is_undelivered(call, fuse_reply_entry(call->fuse, &param)))
+	reply = is_refused ? fuse_reply_err(call->fuse, EIO) : fuse_reply_entry(call->fuse, &param);
+	if (ll_is_undelivered(call, reply) || is_refused)
 		ll_give_back(call, 1, &entry->ino);
+}
+
+void ll_reply_lookup(struct call *call, int err, const struct llfuse_entry *entry)
+{
+	if (err)
+		ll_reply_status(call, err);
+	else
+		reply_entry(call, entry, entry->ino && is_wrong(call, wrong_attr(&entry->attr)));
+}
+
+void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry, mode_t type)
+{
+	if (err)
+		ll_reply_status(call, err);
+	else
+		reply_entry(call, entry, ll_is_wrong_entry(call, entry, type));
 }
 
 void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry)
 {
+	if (!err && is_wrong(call, wrong_attr(&entry->attr)))
+		err = -EIO; /* the kernel would never ask this inode again */
 	if (err)
 		ll_reply_status(call, err);
 	else

@@ -35,7 +35,13 @@ bool ll_is_undelivered(struct call *call, int reply);
 void ll_give_back(struct call *call, size_t n, const uint64_t *inos);
 
 void ll_reply_status(struct call *call, ssize_t err);
-void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry);
+/* Whether the kernel will refuse @entry as what was made with the type @type (of st_mode; 0: any); if so, it is logged.  The
+ * kernel would give its caller EIO and count neither a lookup nor an open, and nobody would be told. */
+bool ll_is_wrong_entry(const struct call *call, const struct llfuse_entry *entry, mode_t type);
+/* To lookup, where no inode number means that there is no such name. */
+void ll_reply_lookup(struct call *call, int err, const struct llfuse_entry *entry);
+/* To what makes a name for something of the type @type (0: any). */
+void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry, mode_t type);
 void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry);
 void ll_reply_count(struct call *call, ssize_t n);
 /* Replies with what the handler collected in @data, and ends the call. */

@@ -55,14 +55,18 @@ static void reply_create(struct call *call, int err, const struct llfuse_entry *
 			 struct fuse_file_info *info)
 {
 	struct fuse_entry_param param;
+	bool is_refused;
+	int reply;
 
 	if (err) {
 		ll_reply_status(call, err);
 		return;
 	}
+	is_refused = ll_is_wrong_entry(call, entry, S_IFREG);
 	ll_entry_to_fuse(entry, &param);
 	ll_file_to_fuse(file, info);
-	if (ll_is_undelivered(call, fuse_reply_create(call->fuse, &param, info))) {
+	reply = is_refused ? fuse_reply_err(call->fuse, EIO) : fuse_reply_create(call->fuse, &param, info);
+	if (ll_is_undelivered(call, reply) || is_refused) {
 		undo_open(call, entry->ino, file);
 		ll_give_back(call, 1, &entry->ino);
 	}

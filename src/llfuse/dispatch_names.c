@@ -14,7 +14,7 @@ static void ll_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	err = call.session->ops.lookup(&call.req, parent, name, &entry);
 	ll_call_end(&call, err);
-	ll_reply_entry(&call, err, &entry);
+	ll_reply_lookup(&call, err, &entry);
 }
 
 static void forget_all(fuse_req_t req, size_t n, const struct llfuse_forget *forgets)
@@ -68,7 +68,7 @@ static void ll_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	err = call.session->ops.mknod(&call.req, parent, name, mode, rdev, &entry);
 	ll_call_end(&call, err);
-	ll_reply_entry(&call, err, &entry);
+	ll_reply_entry(&call, err, &entry, mode & S_IFMT);
 }
 
 static void ll_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
@@ -81,7 +81,7 @@ static void ll_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 		return;
 	err = call.session->ops.mkdir(&call.req, parent, name, mode, &entry);
 	ll_call_end(&call, err);
-	ll_reply_entry(&call, err, &entry);
+	ll_reply_entry(&call, err, &entry, S_IFDIR);
 }
 
 static void ll_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
@@ -118,7 +118,7 @@ static void ll_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 		return;
 	err = call.session->ops.symlink(&call.req, parent, name, target, &entry);
 	ll_call_end(&call, err);
-	ll_reply_entry(&call, err, &entry);
+	ll_reply_entry(&call, err, &entry, S_IFLNK);
 }
 
 static void ll_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name,
@@ -144,7 +144,7 @@ static void ll_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 		return;
 	err = call.session->ops.link(&call.req, ino, new_parent, new_name, &entry);
 	ll_call_end(&call, err);
-	ll_reply_entry(&call, err, &entry);
+	ll_reply_entry(&call, err, &entry, 0);
 }
 
 /* The handler has opened a directory that the kernel does not know of. */

@@ -68,6 +68,14 @@ enum kind {
 	BACKED, /* kernel passthrough, if --passthrough, to what the command "backing" names */
 };
 
+/* What is wrong with the entries that handlers answer with. */
+enum wrong_entry {
+	NOTHING_WRONG,
+	NO_TYPE, /* in st_mode */
+	OTHER_TYPE, /* of what is made */
+	NO_INO, /* of what is made */
+};
+
 struct xattr {
 	char name[256];
 	void *value;
@@ -139,6 +147,7 @@ static struct fs {
 	_Atomic int64_t opened, released; /* files and directories */
 	_Atomic int wrong_op; /* the handler of this enum llfuse_op ... */
 	_Atomic int wrong_result; /* ... returns this, if it is not 0 */
+	_Atomic int wrong_entry; /* enum wrong_entry */
 	_Atomic uint64_t names_bytes; /* of what listxattr answers for "room" */
 
 	uint8_t *pattern;
@@ -269,7 +278,7 @@ static void fill_plain(struct llfuse_entry *entry, uint64_t ino, mode_t mode, si
 {
 	entry->ino = entry->attr.st_ino = ino;
 	entry->entry_timeout_s = entry->attr_timeout_s = LLFUSE_FOREVER_S;
-	entry->attr.st_mode = mode;
+	entry->attr.st_mode = atomic_load(&fs.wrong_entry) == NO_TYPE ? mode & ~(mode_t)S_IFMT : mode;
 	entry->attr.st_nlink = 1;
 	entry->attr.st_size = (off_t)size;
 	entry->attr.st_blksize = 4096;
@@ -426,7 +435,12 @@ static int make_file(struct llfuse_request *req, const char *name, mode_t mode, 
 		snprintf(fs.last_create, sizeof(fs.last_create), "%o %o %d %d", mode & 07777, req->umask, (int)req->uid,
 			 (int)req->gid);
 		fill_node(entry, node);
-		held_add(entry->ino, 1);
+		if (atomic_load(&fs.wrong_entry) == OTHER_TYPE)
+			entry->attr.st_mode ^= S_IFREG ^ S_IFDIR;
+		if (atomic_load(&fs.wrong_entry) == NO_INO)
+			entry->ino = 0;
+		else
+			held_add(entry->ino, 1);
 	}
 	pthread_rwlock_unlock(&fs.lock);
 	return node ? 0 : -ENOSPC;
@@ -1436,6 +1450,18 @@ static int64_t run_wrong(char *args)
 	return -ENOENT;
 }
 
+static int64_t run_wrong_entry(char *args)
+{
+	atomic_store(&fs.wrong_entry, (int)number(&args));
+	return 0;
+}
+
+static int64_t run_opens(char *args)
+{
+	(void)args;
+	return atomic_load(&fs.opened) - atomic_load(&fs.released);
+}
+
 static int64_t run_opens_begun(char *args)
 {
 	(void)args;
@@ -1474,6 +1500,8 @@ static const struct command commands[] = {
 	{"open_flags", run_open_flags},
 	{"names_bytes", run_names_bytes},
 	{"wrong", run_wrong},
+	{"wrong_entry", run_wrong_entry},
+	{"opens", run_opens},
 	{"opens_begun", run_opens_begun},
 	{"stacktrace", run_stacktrace},
 };

@@ -1034,6 +1034,45 @@ def test_a_result_that_is_no_errno_is_an_io_error_and_told(probe, result):
     assert "many" in os.listdir(probe.dir)
 
 
+def make_nameless(directory):
+    os.close(os.open(directory, os.O_TMPFILE | os.O_RDWR))
+
+
+@pytest.mark.parametrize(
+    "wrong, told",
+    [
+        (1, "a mode without a type"),
+        (2, "another type than it was asked to make"),
+        (3, "the inode number 0"),
+    ],
+)
+def test_an_entry_that_the_kernel_would_refuse_is_told_and_leaves_nothing(probe, wrong, told):  # L4
+    calls = {
+        "mknod": lambda: os.mknod(probe.path("node"), 0o100600),
+        "create": lambda: make(probe.path("made")),
+        "tmpfile": lambda: make_nameless(probe.dir),
+    }
+    if wrong == 1:
+        calls["lookup"] = lambda: os.stat(probe.path("memory"))
+        calls["getattr"] = lambda: kernel.fresh_size(probe.dir)
+    if error_of(make_nameless, probe.dir) in (errno.EOPNOTSUPP, errno.EISDIR):
+        del calls["tmpfile"]  # this kernel has none on FUSE
+    probe.wait_for("opens", 1)  # the control file
+    lookups = probe("lookups")
+    for op, call in calls.items():
+        os.stat(probe.dir)  # so that the next call need not
+        before = probe.mount.stderr().count("\n")
+        probe.do(f"wrong_entry {wrong}")
+        assert error_of(call) == errno.EIO, op
+        probe.do("wrong_entry 0")
+        line = probe.mount.stderr().splitlines()[before]
+        assert line.endswith(f"[probefs] the handler of {op} answered with {told}")
+    probe.wait_for("lookups", lookups)
+    probe.wait_for("opens", 1)
+    assert os.stat(probe.path("memory")).st_size == PATTERN_BYTES
+    assert "BUG" not in probe.mount.stderr()
+
+
 @pytest.mark.parametrize("size", [1, 5000, 100000])
 def test_any_largest_write_works(start, transport, size):
     probe = start(*transport.options, "--max-write", str(size))
