@@ -94,6 +94,8 @@ int llfuse_data_mem(struct llfuse_data *data, const void *bytes, size_t n)
 
 int llfuse_data_fd(struct llfuse_data *data, int fd, off_t off, size_t n)
 {
+	if (fd < 0)
+		return -EBADF; /* such a segment would be zeros */
 	return add_segment(data, &(struct data_segment){.fd = fd, .off = off, .n = n});
 }
 

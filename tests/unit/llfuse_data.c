@@ -156,6 +156,17 @@ static void a_file_that_cannot_be_read_is_an_error(void **state)
 	close(fd);
 }
 
+static void no_descriptor_is_no_zeros(void **state)
+{
+	struct llfuse_data *data = llfuse_data_new(100);
+
+	(void)state;
+	assert_int_equal(llfuse_data_fd(data, -1, 0, 10), -EBADF);
+	assert_int_equal(llfuse_data_fd(data, -ENOENT, 0, 0), -EBADF);
+	assert_answer(data, "", 0);
+	llfuse_data_free(data);
+}
+
 /* As a file has it that lies on a damaged disk. */
 static void a_file_that_cannot_be_read_to_its_end_is_an_error(void **state)
 {
@@ -260,6 +271,7 @@ int main(void)
 		cmocka_unit_test(a_shorter_file_ends_the_answer),
 		cmocka_unit_test(a_file_that_cannot_be_read_is_an_error),
 		cmocka_unit_test(a_file_that_cannot_be_read_to_its_end_is_an_error),
+		cmocka_unit_test(no_descriptor_is_no_zeros),
 		cmocka_unit_test(many_segments),
 		cmocka_unit_test(zeros_of_any_length),
 		cmocka_unit_test(release_is_called_once_and_at_the_end),
