@@ -83,7 +83,8 @@ struct llfuse_entry {
 	double entry_timeout_s;
 	/** How long, in seconds, the attributes stay valid in the kernel. */
 	double attr_timeout_s;
-	/** As stat(2) shows them.  st_ino may differ from ino: it is what users see. */
+	/** As stat(2) shows them.  st_ino may differ from ino: it is what users see.  0: ino, or
+	 * for getattr, setattr and statx the inode number of the request. */
 	struct stat attr;
 };
 
@@ -321,7 +322,8 @@ bool llfuse_dir_wants_attr(const struct llfuse_dir *dir);
  * Adds the entry @name.  @next_off is what readdir is called with to go on
  * behind this entry: not 0, and valid for as long as the directory is open,
  * whatever is added and removed meanwhile.
- * @entry->ino 0: attributes could not be had; the entry is listed without them.
+ * @entry->ino 0: attributes could not be had; the entry is listed without them.  With st_ino 0, too,
+ * readdir(3) passes over it.
  * "." and ".." may be added, and never count.
  * Returns
  *   LLFUSE_DIR_FULL     not taken: stop and return 0,

@@ -182,14 +182,18 @@ void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry
 		reply_entry(call, entry, ll_is_wrong_entry(call, entry, type));
 }
 
-void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry)
+void ll_reply_attr(struct call *call, int err, uint64_t ino, const struct llfuse_entry *entry)
 {
-	if (!err && is_wrong(call, wrong_attr(&entry->attr)))
+	struct stat attr = entry->attr;
+
+	if (!attr.st_ino)
+		attr.st_ino = ino;
+	if (!err && is_wrong(call, wrong_attr(&attr)))
 		err = -EIO; /* the kernel would never ask this inode again */
 	if (err)
 		ll_reply_status(call, err);
 	else
-		(void)fuse_reply_attr(call->fuse, &entry->attr, entry->attr_timeout_s);
+		(void)fuse_reply_attr(call->fuse, &attr, entry->attr_timeout_s);
 }
 
 void ll_reply_count(struct call *call, ssize_t n)

@@ -42,7 +42,7 @@ bool ll_is_wrong_entry(const struct call *call, const struct llfuse_entry *entry
 void ll_reply_lookup(struct call *call, int err, const struct llfuse_entry *entry);
 /* To what makes a name for something of the type @type (0: any). */
 void ll_reply_entry(struct call *call, int err, const struct llfuse_entry *entry, mode_t type);
-void ll_reply_attr(struct call *call, int err, const struct llfuse_entry *entry);
+void ll_reply_attr(struct call *call, int err, uint64_t ino, const struct llfuse_entry *entry);
 void ll_reply_count(struct call *call, ssize_t n);
 /* Replies with what the handler collected in @data, and ends the call. */
 void ll_reply_data(struct call *call, int err, struct llfuse_data *data);

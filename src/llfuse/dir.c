@@ -94,6 +94,8 @@ void ll_entry_to_fuse(const struct llfuse_entry *entry, struct fuse_entry_param 
 	param->ino = entry->ino;
 	param->generation = entry->generation;
 	param->attr = entry->attr;
+	if (!param->attr.st_ino)
+		param->attr.st_ino = entry->ino; /* readdir(3) passes over an entry that has none */
 	param->attr_timeout = entry->attr_timeout_s;
 	param->entry_timeout = entry->entry_timeout_s;
 }
@@ -110,9 +112,9 @@ static size_t pack(struct llfuse_dir *dir, const char *name, const struct llfuse
 	struct fuse_entry_param param;
 	char *at = dir->buf ? dir->buf + dir->used : NULL;
 
-	if (!dir->wants_attr)
-		return fuse_add_direntry(dir->req, at, room, name, &entry->attr, next_off);
 	ll_entry_to_fuse(entry, &param);
+	if (!dir->wants_attr)
+		return fuse_add_direntry(dir->req, at, room, name, &param.attr, next_off);
 	if (!is_counted)
 		param.ino = 0; /* the kernel neither counts it nor uses its attributes */
 	return fuse_add_direntry_plus(dir->req, at, room, name, &param, next_off);

@@ -17,7 +17,7 @@ static void ll_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *in
 		return;
 	err = call.session->ops.getattr(&call.req, ino, ll_file_from_fuse(&file, info), &entry);
 	ll_call_end(&call, err);
-	ll_reply_attr(&call, err, &entry);
+	ll_reply_attr(&call, err, ino, &entry);
 }
 
 static unsigned setattr_fields(int to_set)
@@ -64,7 +64,7 @@ static void ll_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		attr->st_mtim = now;
 	err = call.session->ops.setattr(&call.req, ino, ll_file_from_fuse(&file, info), attr, fields, &entry);
 	ll_call_end(&call, err);
-	ll_reply_attr(&call, err, &entry);
+	ll_reply_attr(&call, err, ino, &entry);
 }
 
 static void ll_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -177,6 +177,8 @@ static void ll_statx(fuse_req_t req, fuse_ino_t ino, int flags, int mask, struct
 	err = call.session->ops.statx(&call.req, ino, ll_file_from_fuse(&file, info), (unsigned)flags, (unsigned)mask,
 				      &stx, &attr_timeout_s);
 	ll_call_end(&call, err);
+	if (!stx.stx_ino)
+		stx.stx_ino = ino;
 	if (err)
 		ll_reply_status(&call, err);
 	else

@@ -74,6 +74,7 @@ enum wrong_entry {
 	NO_TYPE, /* in st_mode */
 	OTHER_TYPE, /* of what is made */
 	NO_INO, /* of what is made */
+	NO_SHOWN_INO, /* which is not wrong: st_ino is left to the library */
 };
 
 struct xattr {
@@ -276,7 +277,8 @@ static int set_bytes(struct node *node, const char *text)
 
 static void fill_plain(struct llfuse_entry *entry, uint64_t ino, mode_t mode, size_t size)
 {
-	entry->ino = entry->attr.st_ino = ino;
+	entry->ino = ino;
+	entry->attr.st_ino = atomic_load(&fs.wrong_entry) == NO_SHOWN_INO ? 0 : ino;
 	entry->entry_timeout_s = entry->attr_timeout_s = LLFUSE_FOREVER_S;
 	entry->attr.st_mode = atomic_load(&fs.wrong_entry) == NO_TYPE ? mode & ~(mode_t)S_IFMT : mode;
 	entry->attr.st_nlink = 1;

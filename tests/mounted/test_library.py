@@ -1073,6 +1073,19 @@ def test_an_entry_that_the_kernel_would_refuse_is_told_and_leaves_nothing(probe,
     assert "BUG" not in probe.mount.stderr()
 
 
+def test_without_a_number_to_show_the_inode_number_is_shown(probe):
+    probe.do("wrong_entry 4")
+    expected = {name: probe.ino(name) for name in ("many", "link", "room", "memory")}
+    for _ in range(2):  # with attributes, as the kernel asks for them at first, and without
+        listed = {entry.name: entry.inode() for entry in os.scandir(probe.dir)}
+        assert {name: listed.get(name) for name in expected} == expected
+    assert {name: os.lstat(probe.path(name)).st_ino for name in expected} == expected
+    kernel.fresh_size(probe.path("room"))
+    assert os.stat(probe.path("room")).st_ino == expected["room"]
+    kernel.birth_time_ns(probe.path("memory"))
+    assert os.stat(probe.path("memory")).st_ino == expected["memory"]
+
+
 @pytest.mark.parametrize("size", [1, 5000, 100000])
 def test_any_largest_write_works(start, transport, size):
     probe = start(*transport.options, "--max-write", str(size))
