@@ -552,7 +552,8 @@ struct llfuse_config {
 	const char *mountpoint;
 	/** The source that `mount` and /proc/mounts show; NULL: name. */
 	const char *fsname;
-	/** Comma-separated options of mount(8) and mount.fuse3(8); NULL: none.
+	/** Comma-separated options of mount(8) and mount.fuse3(8), of which those without meaning
+	 * to FUSE (defaults, nofail, relatime, user ...) are ignored; NULL: none.
 	 * default_permissions is always added. */
 	const char *mount_options;
 	/** How many threads may answer requests on /dev/fuse; they are made as they are needed.

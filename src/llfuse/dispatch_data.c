@@ -272,8 +272,8 @@ static void ll_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info,
 		err = -ENOMEM;
 	}
 	if (!err)
-		err = call.session->ops.poll(&call.req, ino, ll_file_from_fuse(&file, info), info->poll_events, &revents,
-					     poll);
+		err = call.session->ops.poll(&call.req, ino, ll_file_from_fuse(&file, info), info->poll_events,
+					     &revents, poll);
 	ll_call_end(&call, err);
 	if (err)
 		ll_reply_status(&call, err);

@@ -353,6 +353,10 @@ void ll_opens_remove(struct llfuse_session *session, uint64_t ino, const struct 
 /* Once no thread answers requests any more: releases what is still open. */
 void ll_opens_release_all(struct llfuse_session *session);
 
+/* options.c */
+/* Of mount(8), fstab(5) or systemd, and without meaning to FUSE. */
+bool ll_option_is_ignored(const char *option);
+
 /* log.c */
 /* So that ll_log_to_syslog() and the time in each line need no file any more. */
 void ll_log_prepare(const char *ident, bool to_syslog);

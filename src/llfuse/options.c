@@ -76,7 +76,8 @@ static const char *const mount_options[] = {
 	"context=",    "fscontext=", "defcontext=",  "rootcontext=",
 };
 
-/* For mount(8), fstab(5) and systemd, or without meaning to FUSE: accepted and dropped. */
+/* For mount(8), fstab(5) and systemd, or without meaning to FUSE: accepted and dropped, also where a program gives them to
+ * llfuse_init() itself. */
 static const char *const ignored_options[] = {
 	"defaults",   "auto",        "noauto",        "user",     "user=",      "nouser",   "users",
 	"owner",      "group",       "nofail",        "_netdev",  "atime",      "diratime", "relatime",
@@ -110,6 +111,11 @@ static bool is_listed(const char *option, const char *const *list, size_t n)
 			return true;
 	}
 	return false;
+}
+
+bool ll_option_is_ignored(const char *option)
+{
+	return is_listed(option, ignored_options, ARRAY_SIZE(ignored_options)) || !strncasecmp(option, "x-", 2);
 }
 
 static int refuse(struct parse *parse, const char *what, const char *option)
@@ -213,7 +219,7 @@ static int take_mount_option(struct parse *parse, const char *option)
 		return 0;
 	if (option[0] == '-')
 		return refuse(parse, "unknown option: ", option);
-	if (is_listed(option, ignored_options, ARRAY_SIZE(ignored_options)) || !strncasecmp(option, "x-", 2))
+	if (ll_option_is_ignored(option))
 		return 0;
 	if (!is_listed(option, mount_options, ARRAY_SIZE(mount_options)))
 		return refuse(parse, "unknown option: -o ", option);

@@ -76,7 +76,13 @@ static int mount_options(const struct llfuse_session *session, const struct llfu
 	return 0;
 }
 
-/* Options that concern the session and not the mount; they leave @args. */
+static int drop_ignored(void *data, const char *option, int key, struct fuse_args *out)
+{
+	(void)data, (void)out;
+	return key != FUSE_OPT_KEY_OPT || !ll_option_is_ignored(option); /* whether it stays */
+}
+
+/* Options that concern the session and not the mount, or nobody here; they leave @args. */
 static int take_session_options(struct llfuse_session *session, struct fuse_args *args)
 {
 	struct {
@@ -91,7 +97,7 @@ static int take_session_options(struct llfuse_session *session, struct fuse_args
 		FUSE_OPT_END,
 	};
 
-	if (fuse_opt_parse(args, &taken, opts, NULL))
+	if (fuse_opt_parse(args, &taken, opts, drop_ignored))
 		return -EINVAL;
 	if (taken.max_threads && !session->is_serial)
 		session->n_workers = taken.max_threads;

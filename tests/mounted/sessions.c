@@ -7,7 +7,8 @@
  *   --dawdle     an answer to statfs only once it is stopped
  *   --fork       a child that waits for signals
  *   --other DIR  a second session on DIR
- *   --race       nothing but both mounted at once, again and again.
+ *   --race       nothing but both mounted at once, again and again
+ *   --raw-options LIST  mount options that none but llfuse_init() has seen.
  * On stdout it tells which session has been closed, and what its signals do then.
  */
 #include <errno.h>
@@ -24,7 +25,7 @@
 
 struct options {
 	bool has_own_signals, has_them_late, dawdles, forks, races;
-	char *other;
+	char *other, *raw_options;
 };
 
 static const struct llfuse_option option_table[] = {
@@ -34,6 +35,7 @@ static const struct llfuse_option option_table[] = {
 	{"--fork", LLFUSE_OPTION_FLAG, offsetof(struct options, forks), NULL, "have a child"},
 	{"--race", LLFUSE_OPTION_FLAG, offsetof(struct options, races), NULL, "only mount both at once, many times"},
 	{"--other", LLFUSE_OPTION_STRING, offsetof(struct options, other), "DIR", "a second session on DIR"},
+	{"--raw-options", LLFUSE_OPTION_STRING, offsetof(struct options, raw_options), "LIST", "mount options"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
 
@@ -226,6 +228,8 @@ int main(int argc, char **argv)
 		pthread_create(&bystander, NULL, stand_by, NULL);
 		if (options.has_own_signals)
 			set_own_signals();
+		if (options.raw_options)
+			command.config.mount_options = options.raw_options;
 		if (options.races)
 			status = race(&command.config, options.other) ? 0 : 1;
 		else

@@ -273,6 +273,24 @@ def test_sessions_that_are_made_at_once_leave_stderr_to_the_program(place, many)
     assert (done.returncode, done.stderr) == (0, "ready\n")
 
 
+# --- Options ----------------------------------------------------------------------------------
+
+
+def test_options_of_mount_without_meaning_to_fuse_are_ignored_by_the_library(sessions, many):
+    options = "defaults,noexec,relatime,nofail,rw,user,x-a=b\\,c"
+    mount, _ = sessions(*many.options, "--raw-options", options)
+    assert {"rw", "noexec"} <= set(mounts.mount_at(mount.mountpoint).options)
+    mount.stop()
+
+
+def test_an_unknown_option_is_refused_by_the_library(place):
+    command = [mounts.executable("tests/sessions"), "--raw-options", "ro,bogus", os.path.join(place, "other")]
+    os.mkdir(command[-1])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "bogus: unknown option" in done.stderr
+
+
 # --- Memory -----------------------------------------------------------------------------------
 
 
