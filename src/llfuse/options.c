@@ -45,6 +45,8 @@ static const struct fuse_opt common_options[] = {
 	OPTION_KEY("no_yield", KEY_NO_YIELD),
 };
 
+enum { HELP_COLUMN = 27 }; /* where the explanations begin */
+
 static const char common_help[] =
 	"  -h, --help               show this help and exit\n"
 	"  -V, --version            show the versions and exit\n"
@@ -321,10 +323,14 @@ static size_t count_options(const struct llfuse_option *options)
 /* "--file" and "mode" become the templates "--file=" and "mode=". */
 static char *template_of(struct internal *internal, const struct llfuse_option *option)
 {
-	char name[64];
+	const char *end = option->type == LLFUSE_OPTION_FLAG ? "" : "=";
+	char *name = NULL, *kept;
 
-	snprintf(name, sizeof(name), "%s%s", option->name, option->type == LLFUSE_OPTION_FLAG ? "" : "=");
-	return keep_string(internal, name);
+	if (asprintf(&name, "%s%s", option->name, end) < 0)
+		return NULL;
+	kept = keep_string(internal, name);
+	free(name);
+	return kept;
 }
 
 static struct fuse_opt *all_options(struct parse *parse)
@@ -391,13 +397,14 @@ static void print_own_options(const struct llfuse_program *program, bool is_long
 {
 	for (size_t i = 0; i < count_options(program->options); i++) {
 		const struct llfuse_option *option = &program->options[i];
-		char left[64];
+		const char *between = option->value_name ? (is_long ? " " : "=") : "";
+		const char *value = option->value_name ? option->value_name : "";
+		int width;
 
 		if ((option->name[0] == '-') != is_long)
 			continue;
-		snprintf(left, sizeof(left), "%s%s%s", option->name, option->value_name ? (is_long ? " " : "=") : "",
-			 option->value_name ? option->value_name : "");
-		printf("      %-20s %s\n", left, option->help);
+		width = printf("      %s%s%s", option->name, between, value);
+		printf("%*s%s\n", width < HELP_COLUMN ? HELP_COLUMN - width : 1, "", option->help);
 	}
 }
 

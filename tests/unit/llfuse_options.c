@@ -193,6 +193,32 @@ static void transport_options(void **state)
 	REFUSE(&plain, "probe: io_uring_q_depth=: not a number from 1 to 1024\n", "-o", "io_uring_q_depth=", "/mnt");
 }
 
+#define LONG_NAME "a-name-that-somebody-has-thought-up-who-wants-to-leave-nothing-open"
+
+static void a_name_may_be_of_any_length(void **state)
+{
+	static const struct llfuse_option long_options[] = {
+		{"--" LONG_NAME, LLFUSE_OPTION_STRING, offsetof(struct values, file), "PATH", "take PATH"},
+		{LONG_NAME, LLFUSE_OPTION_STRING, offsetof(struct values, label), "TEXT", "call it TEXT"},
+		{LONG_NAME "-2", LLFUSE_OPTION_FLAG, offsetof(struct values, is_quick), NULL, "be quick"},
+		{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
+	};
+	const struct llfuse_program program = {.name = "probe", .summary = "Probes.", .options = long_options};
+	struct parsed parsed;
+
+	(void)state;
+	PARSE(&parsed, &program, "--" LONG_NAME, "x", "-o", LONG_NAME "=y," LONG_NAME "-2", "/mnt");
+	assert_string_equal(parsed.err, "");
+	assert_int_equal(parsed.status, -1);
+	assert_string_equal(parsed.values.file, "x");
+	assert_string_equal(parsed.values.label, "y");
+	assert_true(parsed.values.is_quick);
+	free_parsed(&parsed);
+	PARSE(&parsed, &program, "--help");
+	assert_non_null(strstr(parsed.out, "\n      --" LONG_NAME " PATH take PATH\n"));
+	free_parsed(&parsed);
+}
+
 static void mount_options_are_passed_on_in_order(void **state)
 {
 	struct parsed parsed;
@@ -406,6 +432,7 @@ int main(void)
 		cmocka_unit_test(presets),
 		cmocka_unit_test(common_switches),
 		cmocka_unit_test(transport_options),
+		cmocka_unit_test(a_name_may_be_of_any_length),
 		cmocka_unit_test(mount_options_are_passed_on_in_order),
 		cmocka_unit_test(empty_values_of_mount_options_are_refused),
 		cmocka_unit_test(options_of_fstab_are_dropped),
