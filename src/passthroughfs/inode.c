@@ -286,26 +286,31 @@ void inode_unnamed(struct inode_table *table, const struct hold *dir, int *fd, c
 	found_drop(table, &found);
 }
 
-void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx)
+void inode_moved(struct inode_table *table, struct inode_place from, struct inode_place to, int fd,
+		 const struct statx *stx)
 {
-	struct found found = {.dir = dir, .fd = fd, .stx = stx};
+	struct found found = {.dir = from.dir, .fd = fd, .stx = stx};
 	struct inode *unused = NULL;
 	scoped_fd spare = -1;
 	struct inode *inode;
+	char *new_name;
 
 	if (find_mount(table, &found) < 0)
 		return;
-	found.name = strdup(name); /* without memory: its old place leads nowhere */
+	found.name = strdup(from.name);
+	new_name = strdup(to.name);
 	mount_handle(found.mount, fd, &found.handle);
 	pthread_mutex_lock(&table->lock);
-	inode = found.name ? find_found_locked(table, &found) : NULL;
+	/* Without memory its old place leads nowhere. */
+	inode = found.name && new_name ? find_found_locked(table, &found) : NULL;
 	if (inode) {
-		unused = inode_place_locked(table, inode, dir->inode, &found.name);
+		unused = inode_place_locked(table, inode, to.dir->inode, &new_name);
 		spare = inode_become_idle_locked(table, inode);
 	}
 	pthread_mutex_unlock(&table->lock);
 	inode_free_all(unused);
 	found_drop(table, &found);
+	free(new_name);
 }
 
 bool inode_table_needs_names(const struct inode_table *table)

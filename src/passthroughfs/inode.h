@@ -142,8 +142,15 @@ void inode_forget(struct inode_table *table, uint64_t ino, uint64_t n);
  */
 void inode_unnamed(struct inode_table *table, const struct hold *dir, int *fd, const struct statx *stx, bool is_last);
 
-/** The file is now @name in @dir.  Nothing if it is not known. */
-void inode_moved(struct inode_table *table, const struct hold *dir, const char *name, int fd, const struct statx *stx);
+/** A name in a directory. */
+struct inode_place {
+	const struct hold *dir;
+	const char *name;
+};
+
+/** The file that was found at @from is now found at @to.  Nothing if it is not known. */
+void inode_moved(struct inode_table *table, struct inode_place from, struct inode_place to, int fd,
+		 const struct statx *stx);
 
 /** Whether the kernel knows it, or soon will. */
 bool inode_is_looked_up(struct inode_table *table, uint64_t ino);

@@ -151,16 +151,16 @@ int op_rmdir(struct llfuse_request *req, uint64_t parent, const char *name)
 	return remove_name(llfuse_userdata(req), parent, name, true);
 }
 
-/* What is now @name in @dir is found there from here on, where it has no handle. */
-static void follow_move(struct source *source, const struct hold *dir, const char *name)
+/* What is now at @to is found there from here on, where it has no handle. */
+static void follow_move(struct source *source, struct inode_place from, struct inode_place to)
 {
 	scoped_victim moved = {.fd = -1};
 
 	if (!inode_table_needs_names(source_inodes(source)))
 		return;
-	victim_find(source, dir->fd, name, &moved);
+	victim_find(source, to.dir->fd, to.name, &moved);
 	if (moved.fd >= 0)
-		inode_moved(source_inodes(source), dir, name, moved.fd, &moved.stx);
+		inode_moved(source_inodes(source), from, to, moved.fd, &moved.stx);
 }
 
 /* A name to change. */
@@ -220,6 +220,8 @@ int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uin
 	scoped_hold dir = HOLD_NONE;
 	scoped_hold other_dir = HOLD_NONE;
 	const struct hold *new_dir = parent == new_parent ? &dir : &other_dir;
+	const struct inode_place old = {&dir, name};
+	const struct inode_place new = {new_dir, new_name};
 	int err;
 
 	err = inode_hold(source_inodes(source), parent, &dir);
@@ -232,9 +234,9 @@ int op_rename(struct llfuse_request *req, uint64_t parent, const char *name, uin
 	err = rename_as_asked(req, &what, new_dir);
 	if (err)
 		return err;
-	follow_move(source, new_dir, new_name);
+	follow_move(source, old, new);
 	if (flags & RENAME_EXCHANGE)
-		follow_move(source, &dir, name);
+		follow_move(source, new, old);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import re
@@ -456,6 +457,25 @@ def test_a_write_to_one_of_an_overlays_names_is_not_seen_by_the_others(new_mount
         assert [get(f"{top}/{name}") for name in "abc"] == [b"a is new", b"o", b"old"]
         assert sorted(os.listdir(top)) == ["a", "b", "c"]
     assert get(f"{overlay.lower}/a") == b"old"
+    mount.stop()
+
+
+@needs_root
+@pytest.mark.parametrize("flags", [0, kernel.RENAME_EXCHANGE], ids=["rename", "exchange"])
+def test_a_rename_of_one_of_an_overlays_names_changes_nothing(new_mount, overlay, many, flags):
+    """Who has it open and who opens it anew have one inode: they see each other's locks."""
+    for name in ("a", "other"):
+        put(f"{overlay.lower}/{name}", b"old")
+    os.link(f"{overlay.lower}/a", f"{overlay.lower}/b")
+    mount = new_mount("passthroughfs", *many.options, "-o", "cache=never", source=overlay("index=on"))
+    here = mount.mountpoint
+    os.mkdir(f"{here}/d")
+    put(f"{here}/d/other")
+    with open(f"{here}/a", "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        kernel.renameat2(f"{here}/a", f"{here}/d/other", flags)
+        with open(f"{here}/d/other", "rb") as again, pytest.raises(BlockingIOError):
+            fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)
     mount.stop()
 
 

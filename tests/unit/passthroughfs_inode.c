@@ -396,7 +396,7 @@ static void a_moved_file_is_found_again(void **state)
 	fd = beneath_open_at(f->dir_fd, "b", false);
 	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, INODE_STATX_MASK, &stx), 0);
 	assert_int_equal(inode_hold(f->table, INODE_ROOT, &root), 0);
-	inode_moved(f->table, &root, "b", fd, &stx);
+	inode_moved(f->table, (struct inode_place){&root, "a"}, (struct inode_place){&root, "b"}, fd, &stx);
 	use_others(f);
 	assert_int_equal(fstatat(f->dir_fd, "b", &st, 0), 0);
 	assert_int_equal(held_stat(f, ino).st_ino, st.st_ino);
