@@ -2,8 +2,9 @@
 /*
  * Whole pages.  See pages.h.
  *
- * They come from regions of 4 MiB, each at a multiple of that size, so that the address of a page leads to the head of its
- * region, which is in the first one.
+ * They come from regions of 512 KiB, each at a multiple of that size, so that the address of a page leads to the head of its
+ * region, which is in the first one.  A region of which nothing is in use goes back to the system, but for the last one; what is
+ * free in others does when there is much of it.
  */
 #include "pages.h"
 
@@ -12,7 +13,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define REGION_PAGES 1024u
+#define REGION_PAGES 128u
 #define REGION_SIZE (REGION_PAGES * PAGES_SIZE)
 #define WORD_BITS 64u
 #define WORDS (REGION_PAGES / WORD_BITS)
@@ -197,7 +198,7 @@ void *pages_alloc(struct pages *pages, bool *is_zero)
 
 void pages_free(struct pages *pages, void *page)
 {
-	struct pages_region *region = region_of(page);
+	struct pages_region *region = region_of(page), *unused = NULL;
 
 	pthread_mutex_lock(&pages->lock);
 	if (region->used-- == REGION_PAGES - 1) {
@@ -206,7 +207,15 @@ void pages_free(struct pages *pages, void *page)
 	}
 	add(&region->free, (unsigned)((size_t)((char *)page - (char *)region) / PAGES_SIZE));
 	atomic_fetch_add_explicit(&pages->idle, 1, memory_order_relaxed);
+	/* The last roomy one stays: it would be asked for again at once. */
+	if (region->used == 0 && (LIST_FIRST(&pages->roomy) != region || LIST_NEXT(region, link))) {
+		LIST_REMOVE(region, link);
+		atomic_fetch_sub_explicit(&pages->idle, count_idle(region), memory_order_relaxed);
+		unused = region;
+	}
 	pthread_mutex_unlock(&pages->lock);
+	if (unused)
+		free_region(unused);
 }
 
 static void trim_run(struct pages *pages, struct pages_region *region, unsigned i, unsigned n)
@@ -233,29 +242,14 @@ static void trim_region(struct pages *pages, struct pages_region *region)
 	}
 }
 
-/* To @unused. */
-static void take_out(struct pages *pages, struct pages_region *region, struct pages_regions *unused)
-{
-	LIST_REMOVE(region, link);
-	LIST_INSERT_HEAD(unused, region, link);
-	atomic_fetch_sub_explicit(&pages->idle, count_idle(region), memory_order_relaxed);
-}
-
 void pages_trim(struct pages *pages)
 {
-	struct pages_regions unused = LIST_HEAD_INITIALIZER(unused);
-	struct pages_region *region, *next;
+	struct pages_region *region;
 
 	pthread_mutex_lock(&pages->lock);
-	for (region = LIST_FIRST(&pages->roomy); region; region = next) {
-		next = LIST_NEXT(region, link);
-		if (region->used == 0)
-			take_out(pages, region, &unused);
-		else
-			trim_region(pages, region);
-	}
+	LIST_FOREACH(region, &pages->roomy, link)
+	trim_region(pages, region);
 	pthread_mutex_unlock(&pages->lock);
-	free_regions(&unused); /* takes the most time */
 }
 
 uint64_t pages_idle(const struct pages *pages)

@@ -195,6 +195,7 @@ static void pages_that_are_free_go_back_to_the_system(void **state)
 	enum { MANY = 5000 };
 	static unsigned char *taken[MANY];
 	struct pages pages;
+	size_t n_left = 0;
 	bool is_zero;
 
 	(void)state;
@@ -218,11 +219,12 @@ static void pages_that_are_free_go_back_to_the_system(void **state)
 	}
 	for (size_t i = 1; i < MANY; i += 2)
 		pages_free(&pages, taken[i]);
+	/* Not even their addresses are left, but for those of one region. */
+	for (size_t i = 0; i < MANY; i++)
+		n_left += msync(taken[i], PAGES_SIZE, MS_ASYNC) == 0;
+	assert_in_range(n_left, 0, 127);
 	pages_trim(&pages);
 	assert_int_equal(pages_idle(&pages), 0);
-	/* Not even their addresses are left. */
-	assert_int_equal(msync(taken[0], PAGES_SIZE, MS_ASYNC), -1);
-	assert_int_equal(errno, ENOMEM);
 	pages_done(&pages);
 }
 
