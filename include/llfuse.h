@@ -759,7 +759,8 @@ struct llfuse_command {
  * @program into the struct at @values (preset by the caller; strings that it
  * replaces are not freed), the arguments and the mount point.
  * Returns -1 to go on; else the exit status to return from main at once: 0 after
- * --help and --version, 2 after a usage error, which has been written to stderr.
+ * --help and --version, 1 if what they tell could not be written, 2 after a usage error; for
+ * both the reason has been written to stderr.
  * Call llfuse_command_free() in any case.
  */
 int llfuse_command_parse(struct llfuse_command *command, const struct llfuse_program *program, int argc, char **argv,

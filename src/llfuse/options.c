@@ -452,6 +452,15 @@ static void parse_arguments(struct parse *parse, int argc, char **argv)
 	free(options);
 }
 
+/* Where standard output goes may be full.  Returns the exit status. */
+static int end_output(const char *program)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	llfuse_complain(program, "cannot write to standard output");
+	return 1;
+}
+
 int llfuse_command_parse(struct llfuse_command *command, const struct llfuse_program *program, int argc, char **argv,
 			 void *values)
 {
@@ -476,7 +485,7 @@ int llfuse_command_parse(struct llfuse_command *command, const struct llfuse_pro
 		return -1;
 	}
 	free(parse.operands);
-	return parse.is_refused ? 2 : 0;
+	return parse.is_refused ? 2 : end_output(program->name);
 }
 
 void llfuse_command_free(struct llfuse_command *command)

@@ -35,6 +35,15 @@ static int failure(const char *mountpoint, const char *what)
 	return EXIT_REFUSED;
 }
 
+/* Where standard output goes may be full.  Returns the exit status. */
+static int end_output(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	fprintf(stderr, PROGRAM ": cannot write to standard output\n");
+	return EXIT_REFUSED;
+}
+
 /* ------------------------------------------------------------------------ */
 /* limits                                                                    */
 
@@ -114,7 +123,7 @@ static int run_limits(const char *mountpoint, char **words)
 		return failure(mountpoint,
 			       err == EBUSY ? "more than that is in use; nothing was changed" : explain(err));
 	print_limits(&limits);
-	return 0;
+	return end_output();
 }
 
 /* ------------------------------------------------------------------------ */
@@ -274,6 +283,12 @@ static const struct command {
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+static int print_version(void)
+{
+	printf(PROGRAM " %s\n", LLFUSE_VERSION_STRING);
+	return end_output();
+}
+
 static int print_help(void)
 {
 	size_t i;
@@ -281,7 +296,7 @@ static int print_help(void)
 	printf("usage: " PROGRAM " COMMAND MOUNTPOINT [...]\nAsks a mounted file system of llfuse.\n\n");
 	for (i = 0; i < N_COMMANDS; i++)
 		printf("  %s %s\n      %s\n", commands[i].name, commands[i].arguments, commands[i].help);
-	return fflush(stdout) ? EXIT_REFUSED : 0;
+	return end_output();
 }
 
 int main(int argc, char **argv)
@@ -293,7 +308,7 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return print_help();
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)
-		return printf(PROGRAM " %s\n", LLFUSE_VERSION_STRING) < 0 ? EXIT_REFUSED : 0;
+		return print_version();
 	for (i = 0; i < N_COMMANDS; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			break;

@@ -51,6 +51,31 @@ def test_version(program, option):
     assert program in done.stdout
 
 
+def full_output(program, *args):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [mounts.executable(program), *args],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_what_cannot_be_written_is_a_failure(program, option):
+    assert full_output(program, option) == (1, f"{program}: cannot write to standard output\n")
+
+
+def test_what_llfusectl_cannot_write_is_a_failure(new_mount):
+    mount = new_mount("tmpfs")
+    for args in (["--help"], ["--version"], ["limits", mount.mountpoint]):
+        assert full_output("llfusectl", *args) == (1, "llfusectl: cannot write to standard output\n"), args
+
+
 def test_options_of_fstab_are_accepted(new_mount, program):
     mount = new_mount(program, "-o", "nofail,_netdev,noauto,x-systemd.automount,x-foo=bar,defaults")
     assert isinstance(os.listdir(mount.mountpoint), list)
