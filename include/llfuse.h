@@ -21,7 +21,8 @@
  *    that it is answering: the kernel may hold that inode's lock until the answer.
  *  - A handler that is not set answers ENOSYS, which the kernel remembers for
  *    the operations where it can do without (see docs/design.md).  For the same
- *    reason a handler never returns -ENOSYS for a passing condition.
+ *    reason a handler never returns -ENOSYS for a passing condition; see
+ *    llfuse_conn.no_enosys.
  *
  * Lookup counts: every entry handed out by lookup, mknod, mkdir, symlink, link,
  * create, tmpfile, and every one that llfuse_dir_add() reports as counted, is one
@@ -267,6 +268,9 @@ struct llfuse_conn {
 	uint32_t backing_stack_depth;
 	/** Go on as if open and release were not set. */
 	bool no_open;
+	/** Answer -ENOSYS from a handler as -EOPNOTSUPP, which the kernel does not remember: for a file system that
+	 * hands on the errors of another one, of which a part may lack what the rest has. */
+	bool no_enosys;
 	/** Set to -errno, it ends the session: llfuse_main() returns it.  The init handler has told the reason. */
 	int error;
 };

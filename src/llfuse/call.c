@@ -103,9 +103,12 @@ void ll_give_back(struct call *call, size_t n, const uint64_t *inos)
 
 enum { ERRNO_MAX = 4095 }; /* MAX_ERRNO of the kernel's include/linux/err.h */
 
-/* libfuse and the kernel would each make something else of a number that is no errno. */
+/* What a handler's result is answered with.  libfuse and the kernel would each make something else of a number that is no
+ * errno. */
 static int checked(const struct call *call, ssize_t err)
 {
+	if (err == -ENOSYS && call->session->no_enosys)
+		return -EOPNOTSUPP;
 	if (err <= 0 && err >= -ERRNO_MAX && strerrordesc_np((int)-err))
 		return (int)err;
 	llfuse_log(LLFUSE_LOG_ERROR, call->session->name, "the handler of %s returned %zd, which is no -errno",

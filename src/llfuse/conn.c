@@ -134,6 +134,7 @@ void ll_conn_init(void *userdata, struct fuse_conn_info *info)
 		session->ops.release = NULL;
 		conn.want &= ~(uint32_t)LLFUSE_CAP_ATOMIC_O_TRUNC;
 	}
+	session->no_enosys = conn.no_enosys;
 	choose_transport(session, info);
 	agree(session, info, &conn);
 	llfuse_log(LLFUSE_LOG_DEBUG, session->name, "protocol %u.%u, passthrough %s", info->proto_major,

@@ -33,9 +33,12 @@ static void ll_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info)
 
 	if (!ll_call_begin(&call, req, LLFUSE_OP_OPEN))
 		return;
-	err = -ENOSYS; /* after no_open the kernel asks once */
-	if (call.session->ops.open)
-		err = ll_opens_reserve(call.worker);
+	if (!call.session->ops.open) { /* after no_open the kernel asks once */
+		ll_call_end(&call, true);
+		(void)fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	err = ll_opens_reserve(call.worker);
 	if (!err)
 		err = call.session->ops.open(&call.req, ino, ll_file_from_fuse(&file, info));
 	if (!err)

@@ -181,6 +181,7 @@ struct llfuse_session {
 	unsigned max_read;
 	unsigned ring_depth;
 	unsigned max_background; /* from init on */
+	bool no_enosys; /* the same */
 	enum llfuse_transport wanted_transport; /* DEV_FUSE from INIT on, if the kernel offers nothing else */
 	bool may_yield;
 	bool handles_signals;

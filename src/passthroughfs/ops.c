@@ -20,6 +20,7 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 	conn->want |= LLFUSE_CAP_HANDLE_KILLPRIV_V2;
 	/* An inode is one file for its whole life, and a link's target never changes. */
 	conn->want |= LLFUSE_CAP_CACHE_SYMLINKS;
+	conn->no_enosys = true; /* a FUSE file system in the source that cannot do something speaks for itself alone */
 }
 
 double ops_timeout_s(const struct source *source, const struct hold *hold)

@@ -105,7 +105,7 @@ struct lock {
 
 struct options {
 	bool has_locks, has_no_open, is_kept_mounted, is_passthrough, is_writeback, stops_early, is_dont_mask;
-	bool has_opendir, leaves, fails_to_leave, fails_to_init;
+	bool has_opendir, leaves, fails_to_leave, has_no_enosys, fails_to_init;
 	uint64_t max_write; /* 0: the library's */
 };
 
@@ -118,6 +118,7 @@ static const struct llfuse_option option_table[] = {
 	{"--stop-early", LLFUSE_OPTION_FLAG, offsetof(struct options, stops_early), NULL, "stop before the loop"},
 	{"--dont-mask", LLFUSE_OPTION_FLAG, offsetof(struct options, is_dont_mask), NULL, "leave modes unmasked"},
 	{"--opendir", LLFUSE_OPTION_FLAG, offsetof(struct options, has_opendir), NULL, "open directories"},
+	{"--no-enosys", LLFUSE_OPTION_FLAG, offsetof(struct options, has_no_enosys), NULL, "ENOSYS is passing"},
 	{"--leave", LLFUSE_OPTION_FLAG, offsetof(struct options, leaves), NULL, "go where the mount is out of reach"},
 	{"--leave-in-vain", LLFUSE_OPTION_FLAG, offsetof(struct options, fails_to_leave), NULL, "the same, then fail"},
 	{"--init-in-vain", LLFUSE_OPTION_FLAG, offsetof(struct options, fails_to_init), NULL, "end it in init"},
@@ -1225,6 +1226,7 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 		conn->want |= LLFUSE_CAP_DONT_MASK;
 	/* So that what the kernel may keep is decided by the notifications alone. */
 	conn->want |= LLFUSE_CAP_EXPLICIT_INVAL_DATA | LLFUSE_CAP_EXPIRE_ONLY;
+	conn->no_enosys = fs.options.has_no_enosys;
 	if (fs.options.max_write)
 		conn->max_write = (uint32_t)fs.options.max_write;
 	if (fs.options.fails_to_init)

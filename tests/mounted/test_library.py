@@ -966,6 +966,16 @@ def test_a_handler_that_is_not_set_is_asked_for_once(start, transport):
     assert len(re.findall(r"\bFSYNC\b", probe.mount.stderr())) == 1
 
 
+@pytest.mark.parametrize("options, created", [((), 1), (("--no-enosys",), 2)])
+def test_enosys_is_remembered_unless_it_is_passing(start, transport, options, created):  # L9
+    probe = start(*transport.options, *options)
+    probe.do(f"wrong create {-errno.ENOSYS}")
+    assert error_of(make, probe.path("one")) == (errno.EOPNOTSUPP if options else None)  # made by mknod
+    probe.do("wrong create 0")
+    make(probe.path("two"))
+    assert probe("stats create") == created
+
+
 def test_without_an_open_handler_files_open_and_truncate(start, transport):
     probe = start(*transport.options, "--no-open")
     probe.do("set a 0123456789")

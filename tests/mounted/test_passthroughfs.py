@@ -18,7 +18,7 @@ import pytest
 from conftest import needs_root
 from harness import kernel, mounts
 from harness.children import Child, as_user, in_child
-from harness.files import get, put, wait_until
+from harness.files import error_of, get, put, wait_until
 from test_bad_input import assert_refused, run
 
 
@@ -56,6 +56,17 @@ def test_hard_links_are_one_inode(both):
     assert get(f"{here}/c") == b"22" and os.stat(f"{here}/b").st_size == 2
     os.unlink(f"{here}/a")
     assert os.stat(f"{here}/b").st_nlink == 2
+
+
+def test_what_a_file_system_in_the_source_cannot_do_is_not_remembered_for_all(new_mount, place, many):  # L9
+    source = f"{place}/source"
+    os.makedirs(f"{source}/inner")
+    new_mount("lltest", mountpoint=f"{source}/inner")
+    mount = new_mount("passthroughfs", *many.options, "--debug-fuse", source=source)
+    for number in range(2):
+        assert error_of(put, f"{mount.mountpoint}/inner/new") == errno.EOPNOTSUPP
+        put(f"{mount.mountpoint}/new{number}")
+    assert len(re.findall(r"\bCREATE\b", mount.stderr())) == 4
 
 
 def test_what_is_written_is_in_the_source(both):
