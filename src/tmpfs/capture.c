@@ -438,6 +438,7 @@ static void unregister_capture(struct journal *journal, struct capture *capture)
 			atomic_fetch_sub(&journal->n_captures, 1);
 			break;
 		}
+	pthread_cond_broadcast(&journal->moved);
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -464,7 +465,7 @@ static int take_closed(struct capture *capture)
 	return 0;
 }
 
-int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken)
+static int take(struct tree *tree, enum capture_kind kind, bool holds_back, struct capture **taken)
 {
 	struct capture *capture = calloc(1, sizeof(*capture));
 	uint64_t start;
@@ -476,6 +477,8 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 	}
 	capture->tree = tree;
 	capture->kind = kind;
+	capture->holds_back = holds_back;
+	capture->aside_max = CAPTURE_ASIDE_MAX;
 	(void)sem_init(&capture->has_names, 0, 0); /* fails only for a number that is too large */
 	if (journal_keeps(tree->journal))
 		capture_settle(tree);
@@ -495,6 +498,16 @@ int capture_take(struct tree *tree, enum capture_kind kind, struct capture **tak
 fail:
 	store_take_reason("no memory for what is to be stored");
 	return err;
+}
+
+int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken)
+{
+	return take(tree, kind, false, taken);
+}
+
+int capture_take_and_hold_back(struct tree *tree, enum capture_kind kind, struct capture **taken)
+{
+	return take(tree, kind, true, taken);
 }
 
 bool capture_is_empty(const struct capture *capture)

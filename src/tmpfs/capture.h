@@ -39,6 +39,10 @@ void capture_settle(struct tree *tree);
 /* Returns 0 or -ENOMEM, with nothing taken and the reason in store_reason(). */
 int capture_take(struct tree *tree, enum capture_kind kind, struct capture **taken);
 
+/* The same, where others were spoilt by what changed meanwhile: who would change more of it than can be set aside waits until it
+ * has read that. */
+int capture_take_and_hold_back(struct tree *tree, enum capture_kind kind, struct capture **taken);
+
 /* Whether there is nothing to write. */
 bool capture_is_empty(const struct capture *capture);
 
@@ -49,14 +53,18 @@ uint64_t capture_stop_ns(const struct capture *capture);
  * Writes it to @to, in one transaction, and none if nothing turns out to have changed.  @stored is where the bytes are that
  * the tree does not have yet, or NULL; for changes it is @to.  @hashes is of @to: what is known of the bytes that it has; NULL for a new
  * store.  @progress may be NULL.
- * Returns 0, or what the stores say, -ENOMEM, or -EAGAIN: bytes changed that there was no memory to set aside, so that it has
- * to be taken anew.  Then nothing was written, and store_reason() says why.
+ * Returns 0, or what the stores say, -ENOMEM, or -EAGAIN: more bytes changed than are set aside, or there was no memory for them,
+ * so that it has to be taken anew.  Then nothing was written, and store_reason() says why.
  */
 int capture_write(struct capture *capture, struct store *to, struct store *stored, struct hashes *hashes,
 		  struct capture_progress *progress);
 
 /* Ends it.  Changes that were not @written are the journal's again. */
 void capture_end(struct capture *capture, bool written);
+
+/* Whether a change may begin that journal_begin_bytes() was asked for, and the gate is held for.  If not, that change has ended when
+ * this returns, a while later, and is to be tried again. */
+bool capture_lets_change(struct journal *journal, uint64_t number, uint64_t from, uint64_t to);
 
 /* The bytes of @inode, which is locked for writing, from @from to @to are about to change: every capture that has yet to
  * read them is given them. */

@@ -2,12 +2,12 @@
 /* Reading the bytes of a capture, and setting aside what changes before it was read.  See capture.h. */
 #include "capture_internal.h"
 
+#include "deadline.h"
+
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* More is not set aside: a capture for which it would be fails, rather than the machine's memory. */
-#define ASIDE_MAX ((uint64_t)256 << 20)
 
 /* ------------------------------------------------------------------------ */
 /* Setting aside                                                             */
@@ -49,7 +49,8 @@ static bool set_aside(struct capture *capture, struct captured_file *file, struc
 	struct captured_piece *piece;
 	ssize_t got = 0;
 
-	if (n > ASIDE_MAX - capture->aside)
+	/* Where it holds back, there is room for who was let through. */
+	if (!capture->holds_back && n > capture->aside_max - capture->aside)
 		return false;
 	piece = malloc(sizeof(*piece) + n);
 	if (!piece)
@@ -118,10 +119,111 @@ void capture_rescue(struct journal *journal, struct data_plane *plane, struct in
 	assert(!inode->is_stored); /* they would be read from where they are not */
 	pthread_mutex_lock(&journal->lock);
 	for (capture = journal->captures; capture; capture = capture->next) {
-		file = capture_find_file(capture, inode->number);
+		file = atomic_load(&capture->is_spoilt) ? NULL : capture_find_file(capture, inode->number);
 		if (file && !rescue_file(capture, file, plane, inode, from, to))
 			atomic_store(&capture->is_spoilt, true);
 	}
+	pthread_mutex_unlock(&journal->lock);
+}
+
+/* ------------------------------------------------------------------------ */
+/* Holding back                                                              */
+
+static uint64_t lesser(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t greater(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* In whole pieces, those of holes too, what is neither read nor set aside. */
+static uint64_t unread_in(const struct captured_file *file, const struct journal_range *range, uint64_t from,
+			  uint64_t to)
+{
+	const struct captured_piece *piece;
+	uint64_t n;
+
+	from = piece_start(greater(greater(from, range->from), file->cursor));
+	to = lesser(lesser(to, range->to), file->size);
+	if (from >= to)
+		return 0;
+	to = piece_start(to + STORE_CHUNK_SIZE - 1);
+	n = to - from;
+	for (piece = file->pieces; piece && piece->off < to; piece = piece->next)
+		if (piece->end > from)
+			n -= lesser(piece->end, to) - greater(piece->off, from);
+	return n;
+}
+
+/* Also promises it the room. */
+static bool lets_change_locked(struct capture *capture, uint64_t number, uint64_t from, uint64_t to)
+{
+	const struct captured_file *file = capture->holds_back ? capture_find_file(capture, number) : NULL;
+	uint64_t n = 0;
+	unsigned i;
+
+	if (!file || atomic_load(&capture->is_spoilt))
+		return true;
+	for (i = 0; i < file->n_ranges; i++)
+		n += unread_in(file, &file->ranges[i], from, to);
+	if (n > capture->aside_max - capture->promised)
+		return false;
+	capture->promised += n;
+	return true;
+}
+
+static void give_up_locked(struct journal *journal)
+{
+	struct capture *capture;
+
+	for (capture = journal->captures; capture; capture = capture->next)
+		if (capture->holds_back)
+			atomic_store(&capture->is_spoilt, true);
+	pthread_cond_broadcast(&journal->moved);
+}
+
+/* The store may hang, or wait for who is held back by ways that nobody thought of. */
+static void wait_locked(struct journal *journal)
+{
+	struct timespec deadline;
+	uint64_t before;
+	int err;
+
+	do {
+		before = journal->n_read;
+		deadline = deadline_after_ms(journal->patience_ms);
+		err = pthread_cond_clockwait(&journal->moved, &journal->lock, CLOCK_MONOTONIC, &deadline);
+	} while (err == ETIMEDOUT && journal->n_read != before);
+	if (err == ETIMEDOUT)
+		give_up_locked(journal);
+}
+
+bool capture_lets_change(struct journal *journal, uint64_t number, uint64_t from, uint64_t to)
+{
+	struct capture *capture;
+
+	pthread_mutex_lock(&journal->lock);
+	for (capture = journal->captures; capture; capture = capture->next)
+		if (!lets_change_locked(capture, number, from, to))
+			break;
+	if (capture) {
+		journal_end_change(journal);
+		wait_locked(journal);
+	}
+	pthread_mutex_unlock(&journal->lock);
+	return !capture;
+}
+
+void capture_pass(struct capture *capture, struct captured_file *file)
+{
+	struct journal *journal = capture->tree->journal;
+
+	pthread_mutex_lock(&journal->lock);
+	file->cursor = JOURNAL_END;
+	pthread_cond_broadcast(&journal->moved);
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -180,6 +282,7 @@ static int step_in_plane_locked(struct capture *capture, struct captured_file *f
 
 	pthread_mutex_lock(&journal->lock);
 	is_to_read = decide_locked(file, plane, inode, off, limit, buf, step);
+	journal->n_read++;
 	pthread_mutex_unlock(&journal->lock);
 	if (!is_to_read)
 		return 0;
@@ -209,6 +312,7 @@ static int step_in_store_locked(struct capture *capture, struct captured_file *f
 		step->end = piece.end;
 	pthread_mutex_lock(&journal->lock);
 	file->cursor = step->end;
+	journal->n_read++;
 	pthread_mutex_unlock(&journal->lock);
 	return 0;
 }

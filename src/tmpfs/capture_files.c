@@ -246,6 +246,8 @@ int capture_read_files(struct capture_reading *reading)
 	for (i = 0; !err && i < capture->n_files; i++) {
 		err = read_file(reading, &capture->files[i]);
 		if (!err)
+			capture_pass(capture, &capture->files[i]);
+		if (!err)
 			err = capture_check(capture);
 	}
 	return batches_end(&reading->batches, err);

@@ -76,9 +76,15 @@ struct capture {
 	sem_t has_names; /* it has taken them */
 	void (*take_names)(struct capture *capture);
 
+	uint64_t aside_max; /* bytes; fixed */
+	bool holds_back; /* fixed: who would change more has to wait */
 	uint64_t aside; /* bytes; guarded by the journal's lock */
+	uint64_t promised; /* if it holds back: bytes that may be set aside, or are; guarded by the journal's lock */
 	_Atomic bool is_spoilt; /* bytes changed that could not be set aside */
 };
+
+/* More is not set aside: a capture for which it would be fails, rather than the machine's memory. */
+#define CAPTURE_ASIDE_MAX ((uint64_t)256 << 20)
 
 /* As capture_settle(), for a tree in which it is not noted what was closed. */
 void capture_settle_all(struct tree *tree);
@@ -103,6 +109,9 @@ struct captured_step {
  * What the tree does not have yet is read from @stored.  Returns 0 or what the plane or the store says. */
 int capture_step(struct capture *capture, struct captured_file *file, struct store *stored, uint64_t off,
 		 uint64_t limit, void *buf, struct captured_step *step);
+
+/* The file is read: it may change as it likes. */
+void capture_pass(struct capture *capture, struct captured_file *file);
 
 /* What of its files goes to a store. */
 struct capture_reading {

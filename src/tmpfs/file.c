@@ -117,6 +117,11 @@ static void written_locked(struct inode *inode, struct data_plane *plane, unsign
 	journal_note(plane->journal, inode->number, JOURNAL_NODE | JOURNAL_XATTRS);
 }
 
+static uint64_t end_of(uint64_t off, uint64_t n)
+{
+	return n < JOURNAL_END - off ? off + n : JOURNAL_END;
+}
+
 /* The bytes are about to change: they are here, and are known to. */
 static int prepare_bytes(struct inode *inode, struct data_plane *plane, uint64_t off, uint64_t n) REQUIRES(inode->lock)
 {
@@ -125,7 +130,7 @@ static int prepare_bytes(struct inode *inode, struct data_plane *plane, uint64_t
 	if (err)
 		return err;
 	inode_stay_locked(inode, plane);
-	journal_before_bytes(plane, inode, off, n < JOURNAL_END - off ? off + n : JOURNAL_END);
+	journal_before_bytes(plane, inode, off, end_of(off, n));
 	return 0;
 }
 
@@ -139,7 +144,7 @@ ssize_t file_write(struct inode *inode, struct data_plane *plane, const void *bu
 		written = inode_load(inode, plane);
 	if (written < 0)
 		return written;
-	scoped_change gate = journal_begin_change(plane->journal);
+	scoped_change gate = journal_begin_bytes(plane->journal, inode->number, off, end_of(off, n));
 	small_rwlock_wrlock(&inode->lock);
 	written = prepare_bytes(inode, plane, off, n);
 	if (written == 0)
@@ -225,7 +230,7 @@ int file_allocate(struct inode *inode, struct data_plane *plane, int mode, uint6
 		err = inode_load(inode, plane);
 	if (err)
 		return err;
-	scoped_change gate = journal_begin_change(plane->journal);
+	scoped_change gate = journal_begin_bytes(plane->journal, inode->number, off, end_of(off, len));
 	small_rwlock_wrlock(&inode->lock);
 	err = prepare_bytes(inode, plane, off, len);
 	inode_refresh_locked(inode, plane);
@@ -315,7 +320,7 @@ ssize_t file_copy(struct inode *from, uint64_t off, struct inode *to, uint64_t t
 		copied = inode_load(to, plane);
 	if (copied < 0)
 		return copied;
-	scoped_change gate = journal_begin_change(plane->journal);
+	scoped_change gate = journal_begin_bytes(plane->journal, to->number, to_off, end_of(to_off, n));
 	if (to_off > DATA_SIZE_MAX || n > DATA_SIZE_MAX - to_off)
 		return -EFBIG;
 	/* Reading stamps atime, by a lock of its own. */

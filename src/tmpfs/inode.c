@@ -427,7 +427,9 @@ int inode_change(struct inode *inode, struct data_plane *plane, const struct ino
 {
 	/* First, as it takes time and changes nothing. */
 	int err = (change->set & INODE_SET_SIZE) && change->size > 0 ? inode_load(inode, plane) : 0;
-	scoped_change gate = journal_begin_change(plane->journal);
+	scoped_change gate = (change->set & INODE_SET_SIZE)
+				     ? journal_begin_bytes(plane->journal, inode->number, change->size, JOURNAL_END)
+				     : journal_begin_change(plane->journal);
 
 	if (err)
 		return err;

@@ -232,7 +232,9 @@ int journal_new(struct journal **made)
 	if (err)
 		goto free_changes;
 	(void)pthread_mutex_init(&journal->lock, NULL); /* never fails for the default kind */
+	(void)pthread_cond_init(&journal->moved, NULL); /* the same */
 	journal->surplus_max = JOURNAL_SURPLUS_MAX;
+	journal->patience_ms = JOURNAL_PATIENCE_MS;
 	*made = journal;
 	return 0;
 free_changes:
@@ -248,6 +250,7 @@ void journal_free(struct journal *journal)
 		return;
 	changes_free(journal->changes);
 	free(journal->closed);
+	(void)pthread_cond_destroy(&journal->moved);
 	(void)pthread_mutex_destroy(&journal->lock);
 	(void)pthread_rwlock_destroy(&journal->gate); /* fails only while it is held */
 	free(journal);
@@ -257,6 +260,14 @@ struct journal *journal_begin_change(struct journal *journal)
 {
 	if (journal)
 		pthread_rwlock_rdlock(&journal->gate);
+	return journal;
+}
+
+struct journal *journal_begin_bytes(struct journal *journal, uint64_t number, uint64_t from, uint64_t to)
+{
+	do
+		(void)journal_begin_change(journal);
+	while (journal_is_captured(journal) && !capture_lets_change(journal, number, from, to));
 	return journal;
 }
 

@@ -81,6 +81,9 @@ struct changes {
  * what there is. */
 #define JOURNAL_SURPLUS_MAX 100000
 
+/* Who is held back by a capture goes on, and spoils it, if it does not get on for so long. */
+#define JOURNAL_PATIENCE_MS 30000
+
 /* How the bytes of a file that are still in a store are had: calls @put for each piece.  Returns 0 or -errno. */
 struct journal_source {
 	int (*read)(void *arg, uint64_t number, uint64_t size,
@@ -94,11 +97,14 @@ struct journal {
 	bool is_kept; /* changes are noted */
 	struct journal_source source;
 	uint64_t surplus_max; /* JOURNAL_SURPLUS_MAX, but in tests */
+	unsigned patience_ms; /* JOURNAL_PATIENCE_MS, but in tests */
 
 	pthread_mutex_t lock;
 	/* guarded by lock */
 	struct changes *changes;
 	struct capture *captures; /* under way */
+	uint64_t n_read; /* pieces by captures: shows whether they get on */
+	pthread_cond_t moved; /* a capture has read a file, or ended: who was held back may go on */
 	uint64_t *closed; /* numbers of files: journal_note_closed(), capture_settle() */
 	size_t n_closed, closed_max;
 
@@ -113,6 +119,10 @@ void journal_free(struct journal *journal);
  * wants to know. */
 struct journal *journal_begin_change(struct journal *journal);
 void journal_end_change(struct journal *journal);
+
+/* The same, around what changes bytes of an inode between @from and @to: a capture may hold it back for a while.  The caller
+ * has locked nothing. */
+struct journal *journal_begin_bytes(struct journal *journal, uint64_t number, uint64_t from, uint64_t to);
 
 /* From here to the end of the block: scoped_change gate = journal_begin_change(journal); */
 static inline void journal_end_scoped(struct journal **journal)

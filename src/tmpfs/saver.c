@@ -78,12 +78,15 @@ static void tell(struct saver *saver, int err)
 	saver->options.tell(text, err != 0);
 }
 
-static int commit_changes(struct saver *saver)
+static int commit_changes(struct saver *saver, bool is_last_try)
 {
 	struct capture *capture;
 	int err;
 
-	err = capture_take(saver->tree, CAPTURE_CHANGES, &capture);
+	if (is_last_try)
+		err = capture_take_and_hold_back(saver->tree, CAPTURE_CHANGES, &capture);
+	else
+		err = capture_take(saver->tree, CAPTURE_CHANGES, &capture);
 	if (err)
 		return err;
 	if (!capture_is_empty(capture))
@@ -98,7 +101,7 @@ static int commit(struct saver *saver)
 	int err = -EAGAIN, tries;
 
 	for (tries = 0; err == -EAGAIN && tries < SAVER_TRIES; tries++)
-		err = commit_changes(saver);
+		err = commit_changes(saver, tries == SAVER_TRIES - 1);
 	if (err)
 		store_unsettle(saver->store);
 	return err;

@@ -871,6 +871,102 @@ static void j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads(void *
 	assert_int_equal(store_close(stored), 0);
 }
 
+/* ------------------------------------------------------------------------ */
+/* Holding back                                                              */
+
+enum { HELD_PIECES = 5 };
+
+/* A file of so many pieces, and a capture that may set aside @aside_max bytes of it. */
+static struct capture *capture_that_holds_back(struct setting *setting, uint64_t aside_max, struct inode **inode)
+{
+	static const char bytes[HELD_PIECES * CHUNK] = "not only zeros";
+	struct capture *capture;
+
+	assert_int_equal(tree_create(setting->tree, ROOT, "f", 0644, owner, NULL, inode), 0);
+	assert_int_equal(file_write(*inode, setting->tree->plane, bytes, sizeof(bytes), 0, 0), sizeof(bytes));
+	assert_int_equal(capture_take_and_hold_back(setting->tree, CAPTURE_CHANGES, &capture), 0);
+	capture->aside_max = aside_max;
+	return capture;
+}
+
+struct truncation {
+	struct inode *inode;
+	struct data_plane *plane;
+	_Atomic bool is_done;
+};
+
+static void *truncate_to_nothing(void *arg)
+{
+	struct truncation *truncation = arg;
+	struct stat st;
+
+	assert_int_equal(
+		inode_change(truncation->inode, truncation->plane, &(struct inode_change){.set = INODE_SET_SIZE}, &st),
+		0);
+	atomic_store(&truncation->is_done, true);
+	return NULL;
+}
+
+static void j2_who_would_spoil_the_last_try_waits(void **state)
+{
+	struct setting *setting = *state;
+	struct truncation truncation = {.plane = setting->tree->plane};
+	struct capture *capture;
+	pthread_t thread;
+	char *expected;
+
+	capture = capture_that_holds_back(setting, CHUNK, &truncation.inode);
+	expected = whole(setting);
+	assert_int_equal(pthread_create(&thread, NULL, truncate_to_nothing, &truncation), 0);
+	(void)usleep(20000); /* there is time to spoil it, if it could */
+	write_capture(setting, capture);
+	assert_kept(setting, expected);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(truncation.is_done);
+	tree_put(setting->tree, truncation.inode);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void j2_who_changes_little_does_not_wait_for_the_last_try(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+	struct inode *inode;
+	char *expected;
+	unsigned i;
+
+	capture = capture_that_holds_back(setting, 2 * CHUNK, &inode);
+	expected = whole(setting);
+	for (i = 0; i < 100; i++)
+		assert_int_equal(file_write(inode, setting->tree->plane, "new", 3, CHUNK - 1, 0), 3);
+	/* What the capture does not have is nothing to wait for. */
+	assert_int_equal(file_write(inode, setting->tree->plane, "new", 3, HELD_PIECES * CHUNK, 0), 3);
+	assert_int_equal(capture->promised, 2 * CHUNK);
+	assert_int_equal(capture->aside, 2 * CHUNK);
+	write_capture(setting, capture);
+	assert_kept(setting, expected);
+	tree_put(setting->tree, inode);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
+static void nobody_waits_for_ever_for_a_capture(void **state)
+{
+	struct setting *setting = *state;
+	struct capture *capture;
+	struct inode *inode;
+
+	capture = capture_that_holds_back(setting, CHUNK, &inode);
+	setting->tree->journal->patience_ms = 1;
+	truncate_to_nothing(&(struct truncation){.inode = inode, .plane = setting->tree->plane});
+	assert_int_equal(capture_write(capture, setting->store, setting->store, setting->hashes, NULL), -EAGAIN);
+	capture_end(capture, false);
+	tree_put(setting->tree, inode);
+	commit(setting);
+	assert_kept(setting, whole(setting));
+}
+
 static void hashes_know_what_they_were_told(void **state)
 {
 	struct hashes *hashes;
@@ -949,6 +1045,10 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(j2_a_file_can_be_changed_between_two_pieces_that_a_copy_reads, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(j2_who_would_spoil_the_last_try_waits, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(j2_who_changes_little_does_not_wait_for_the_last_try, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(nobody_waits_for_ever_for_a_capture, set_up, tear_down),
 		cmocka_unit_test(hashes_know_what_they_were_told),
 		cmocka_unit_test(hashes_know_nothing_of_files_that_are_nearly_all_holes),
 	};
