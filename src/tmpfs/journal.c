@@ -31,15 +31,13 @@ static uint64_t hash_of_name(const struct table_link *link)
 	return ((const struct journal_name *)link)->hash;
 }
 
-/* FNV-1a.  Names that were chosen to collide only make the next capture slower. */
-static uint64_t hash_name(uint64_t dir, const char *name, size_t len)
+/* Names that were chosen to collide would hold up everybody who changes something: the key is not that of directories, of whose
+ * hashes cookies tell. */
+static uint64_t hash_name(const struct journal *journal, uint64_t dir, const char *name, size_t len)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ table_hash_number(dir);
-	size_t i;
+	const uint64_t both[] = {dir, siphash13(&journal->name_key, name, len)};
 
-	for (i = 0; i < len; i++)
-		hash = (hash ^ (uint8_t)name[i]) * UINT64_C(0x100000001b3);
-	return hash ^ hash >> 32;
+	return siphash13(&journal->name_key, both, sizeof(both));
 }
 
 static struct changes *changes_new(void)
@@ -185,9 +183,9 @@ static struct journal_name *find_name(const struct changes *changes, uint64_t di
 	return NULL;
 }
 
-static void note_name_in(struct changes *changes, uint64_t dir, const char *name, size_t len, uint64_t number)
+static void note_name_in(struct changes *changes, uint64_t dir, const char *name, size_t len, uint64_t hash,
+			 uint64_t number)
 {
-	const uint64_t hash = hash_name(dir, name, len);
 	struct journal_name *note;
 
 	if (changes->lacks_names)
@@ -218,7 +216,7 @@ static void note_name_in(struct changes *changes, uint64_t dir, const char *name
 /* ------------------------------------------------------------------------ */
 /* The journal                                                               */
 
-int journal_new(struct journal **made)
+int journal_new(const struct siphash_key *name_key, struct journal **made)
 {
 	struct journal *journal = calloc(1, sizeof(*journal));
 	int err = -ENOMEM;
@@ -233,6 +231,7 @@ int journal_new(struct journal **made)
 		goto free_changes;
 	(void)pthread_mutex_init(&journal->lock, NULL); /* never fails for the default kind */
 	(void)pthread_cond_init(&journal->moved, NULL); /* the same */
+	journal->name_key = *name_key;
 	journal->surplus_max = JOURNAL_SURPLUS_MAX;
 	journal->patience_ms = JOURNAL_PATIENCE_MS;
 	*made = journal;
@@ -320,10 +319,13 @@ bool journal_has_bytes(struct journal *journal, uint64_t number)
 
 void journal_note_name(struct journal *journal, uint64_t dir, const char *name, size_t len, uint64_t number)
 {
+	uint64_t hash;
+
 	if (!journal || !journal->is_kept)
 		return;
+	hash = hash_name(journal, dir, name, len);
 	pthread_mutex_lock(&journal->lock);
-	note_name_in(journal->changes, dir, name, len, number);
+	note_name_in(journal->changes, dir, name, len, hash, number);
 	pthread_mutex_unlock(&journal->lock);
 }
 
@@ -427,7 +429,7 @@ static void give_name_back(struct table_link *link, void *arg)
 
 	/* What was noted since is what holds. */
 	if (!find_name(arg, note->dir, note->bytes, note->len, note->hash))
-		note_name_in(arg, note->dir, note->bytes, note->len, note->number);
+		note_name_in(arg, note->dir, note->bytes, note->len, note->hash, note->number);
 }
 
 void journal_give_back(struct journal *journal, struct changes *changes)

@@ -16,6 +16,7 @@
 
 #include "lock.h"
 #include "mem.h"
+#include "siphash.h"
 #include "table.h"
 
 #include <pthread.h>
@@ -96,6 +97,7 @@ struct journal {
 	/* fixed before the mount */
 	bool is_kept; /* changes are noted */
 	struct journal_source source;
+	struct siphash_key name_key;
 	uint64_t surplus_max; /* JOURNAL_SURPLUS_MAX, but in tests */
 	unsigned patience_ms; /* JOURNAL_PATIENCE_MS, but in tests */
 
@@ -111,8 +113,8 @@ struct journal {
 	_Atomic unsigned n_captures; /* so that nobody asks in vain */
 };
 
-/* Returns 0 or -ENOMEM. */
-int journal_new(struct journal **journal);
+/* Returns 0 or -ENOMEM.  Nobody else knows @name_key. */
+int journal_new(const struct siphash_key *name_key, struct journal **journal);
 void journal_free(struct journal *journal);
 
 /* Around what one request changes, by the same thread, which takes it once.  @journal may be NULL, here and below: nobody

@@ -39,6 +39,7 @@ static int make_root(struct tree *tree, mode_t mode, struct owner owner)
 int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, struct tree **made)
 {
 	struct tree *tree = aligned_alloc(_Alignof(struct tree), sizeof(*tree));
+	struct siphash_key journal_key;
 	int err;
 
 	if (!tree)
@@ -57,7 +58,8 @@ int tree_new(mode_t mode, struct owner owner, const struct tree_limits *limits, 
 	random_bytes(&tree->generation, sizeof(tree->generation));
 	if (tree->generation == 0)
 		tree->generation = 1;
-	err = journal_new(&tree->journal);
+	random_bytes(&journal_key, sizeof(journal_key));
+	err = journal_new(&journal_key, &tree->journal);
 	if (!err)
 		err = data_heap_new(&tree->mem, &tree->plane);
 	if (!err)

@@ -523,6 +523,28 @@ static void notes_do_not_add_up_while_nothing_can_be_stored(void **state)
 	assert_kept(setting, whole(setting));
 }
 
+static void take_hash(struct table_link *link, void *hash)
+{
+	*(uint64_t *)hash = ((struct journal_name *)link)->hash;
+}
+
+static void nobody_can_tell_the_hashes_of_noted_names(void **state)
+{
+	struct setting *setting = *state;
+	uint64_t hash = 0, other_hash = 0;
+	struct tree *other;
+
+	assert_int_equal(tree_new(0755, owner, &limits, &other), 0);
+	other->journal->is_kept = true;
+	journal_note_name(setting->tree->journal, ROOT, "name", 4, 2);
+	journal_note_name(other->journal, ROOT, "name", 4, 2);
+	table_each(&setting->tree->journal->changes->names, take_hash, &hash);
+	table_each(&other->journal->changes->names, take_hash, &other_hash);
+	assert_int_not_equal(hash, 0);
+	assert_int_not_equal(hash, other_hash);
+	tree_free(other);
+}
+
 static void an_empty_journal_writes_nothing(void **state)
 {
 	struct setting *setting = *state;
@@ -1030,6 +1052,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_given_back_is_committed_later, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_went_while_nothing_could_be_stored_is_found, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(notes_do_not_add_up_while_nothing_can_be_stored, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nobody_can_tell_the_hashes_of_noted_names, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_journal_writes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_copy_can_be_given_up, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(many_files_are_read_while_others_are_written, set_up, tear_down),
