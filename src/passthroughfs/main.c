@@ -63,7 +63,7 @@ static int choose_plane(const char *data)
 	return -1;
 }
 
-static void raise_limit(int resource)
+static void raise_limit(__rlimit_resource_t resource)
 {
 	struct rlimit limit;
 
