@@ -187,9 +187,17 @@ static void from_libfuse(enum fuse_log_level fuse_level, const char *fmt, va_lis
 	log_message(level, "libfuse", fmt, args);
 }
 
-void ll_log_capture_libfuse(void)
+static void capture_libfuse(void)
 {
 	fuse_set_log_func(from_libfuse);
+}
+
+/* libfuse reads it without a lock: once is before any session that another thread has. */
+void ll_log_capture_libfuse(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, capture_libfuse);
 }
 
 void ll_log_hold(bool is_held)
