@@ -305,8 +305,9 @@ int llfuse_data_mem(struct llfuse_data *data, const void *bytes, size_t n);
 /**
  * Appends @n bytes of the file @fd from @off: read straight into the answer.
  * A shorter file gives a shorter answer.  If any of the bytes cannot be read, the
- * whole answer is that error; the kernel asks again for each page.  @fd must stay
- * open until the answer is sent.  Returns 0, -ENOMEM, or -EBADF for a negative @fd.
+ * whole answer is that error; for its page cache the kernel then asks for each
+ * page.  @fd must stay open until the answer is sent.  Returns 0, -ENOMEM, or
+ * -EBADF for a negative @fd.
  */
 int llfuse_data_fd(struct llfuse_data *data, int fd, off_t off, size_t n);
 
