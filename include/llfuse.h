@@ -520,7 +520,7 @@ struct llfuse_ops {
 	int (*getlk)(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct flock *lock);
 
 	/** F_SETLK, or F_SETLKW if @sleep.  Sleeping holds up a worker, or a CPU's
-	 * whole queue on io_uring. */
+	 * whole queue on io_uring; once llfuse_interrupted(), -EINTR. */
 	int (*setlk)(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct flock *lock,
 		     bool sleep);
 

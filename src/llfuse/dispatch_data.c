@@ -284,6 +284,13 @@ static void ll_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info,
 		(void)fuse_reply_poll(req, revents);
 }
 
+/* With EINTR the kernel restarts the caller's system call by its signal.  Who got none, as the handler gave up because the
+ * session ends, would see the kernel's own ERESTARTSYS, which is no errno of any manual page. */
+static int lock_result(const struct call *call, int err)
+{
+	return err == -EINTR && !fuse_req_interrupted(call->fuse) ? -ENOTCONN : err;
+}
+
 static void ll_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info, struct flock *lock)
 {
 	struct llfuse_file file;
@@ -310,7 +317,7 @@ static void ll_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 		return;
 	err = call.session->ops.setlk(&call.req, ino, ll_file_from_fuse(&file, info), lock, sleep);
 	ll_call_end(&call, err);
-	ll_reply_status(&call, err);
+	ll_reply_status(&call, lock_result(&call, err));
 }
 
 static void ll_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info, int op)
@@ -323,7 +330,7 @@ static void ll_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *info
 		return;
 	err = call.session->ops.flock(&call.req, ino, ll_file_from_fuse(&file, info), op);
 	ll_call_end(&call, err);
-	ll_reply_status(&call, err);
+	ll_reply_status(&call, lock_result(&call, err));
 }
 
 void ll_data_table(const struct llfuse_ops *ops, struct fuse_lowlevel_ops *table)

@@ -149,6 +149,7 @@ static struct fs {
 	_Atomic int64_t opened, released; /* files and directories */
 	_Atomic int wrong_op; /* the handler of this enum llfuse_op ... */
 	_Atomic int wrong_result; /* ... returns this, if it is not 0 */
+	_Atomic int lock_waiters;
 	_Atomic int wrong_entry; /* enum wrong_entry */
 	_Atomic uint64_t names_bytes; /* of what listxattr answers for "room" */
 
@@ -1104,9 +1105,19 @@ static int op_getlk(struct llfuse_request *req, uint64_t ino, struct llfuse_file
 
 static int op_setlk(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, struct flock *lock, bool sleep)
 {
+	int err;
+
 	COUNT_RUNNING;
-	(void)sleep;
-	return set_lock(ino, file->lock_owner, false, lock->l_type, lock->l_start, end_of(lock), req->pid);
+	atomic_fetch_add(&fs.lock_waiters, sleep);
+	do {
+		err = set_lock(ino, file->lock_owner, false, lock->l_type, lock->l_start, end_of(lock), req->pid);
+		if (err != -EAGAIN || !sleep)
+			break;
+		sleep_ms(1);
+		err = -EINTR;
+	} while (!llfuse_interrupted(req));
+	atomic_fetch_sub(&fs.lock_waiters, sleep);
+	return err;
 }
 
 static int op_flock(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, int op)
@@ -1454,6 +1465,12 @@ static int64_t run_wrong(char *args)
 	return -ENOENT;
 }
 
+static int64_t run_lock_waiters(char *args)
+{
+	(void)args;
+	return atomic_load(&fs.lock_waiters);
+}
+
 static int64_t run_wrong_entry(char *args)
 {
 	atomic_store(&fs.wrong_entry, (int)number(&args));
@@ -1504,6 +1521,7 @@ static const struct command commands[] = {
 	{"open_flags", run_open_flags},
 	{"names_bytes", run_names_bytes},
 	{"wrong", run_wrong},
+	{"lock_waiters", run_lock_waiters},
 	{"wrong_entry", run_wrong_entry},
 	{"opens", run_opens},
 	{"opens_begun", run_opens_begun},

@@ -804,6 +804,25 @@ def test_the_handlers_decide_about_locks(start, transport):
         assert probe(f"stats {op}") > 0
 
 
+def wait_for_lock(_link, path):
+    fd = os.open(path, os.O_RDWR)  # closed by the end of the process, whose errors nobody sees
+    return error_of(fcntl.lockf, fd, fcntl.LOCK_EX)
+
+
+def test_who_waits_for_a_lock_at_the_end_is_told_of_the_end(start):
+    probe = start("-o", "no_io_uring", "--locks")
+    probe.do("set a text")
+    with contextlib.ExitStack() as stack:
+        file = os.open(probe.path("a"), os.O_RDWR)
+        stack.callback(error_of, os.close, file)  # the mount has ended
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        child = stack.enter_context(Child(wait_for_lock, probe.path("a")))
+        probe.wait_for("lock_waiters", 1)
+        probe.stop()
+        assert child.result() in (errno.ENOTCONN, errno.ECONNABORTED)
+    assert probe.mount.wait() == 0
+
+
 def test_without_handlers_the_kernel_keeps_locks(probe):
     check_locks(probe)
     for op in ("getlk", "setlk", "flock"):
