@@ -57,7 +57,8 @@ int store_prepare(struct store_db *db, enum store_statement which, sqlite3_stmt 
 int store_prepare_writing(struct store_db *db)
 {
 	sqlite3_stmt *statement;
-	int which, err = 0;
+	unsigned which;
+	int err = 0;
 
 	for (which = 0; !err && which <= STORE_FORGET_DATA; which++)
 		err = store_prepare(db, which, &statement);
