@@ -372,18 +372,6 @@ static int go_to_background(struct background *background, const char *name)
 	return 0;
 }
 
-/* At once: what is opened from here on must not get their numbers.  But errors are still told to who waits. */
-static void leave_terminal(const struct background *background)
-{
-	ll_log_to_syslog(false);
-	if (background->null_fd < 0)
-		return;
-	dup2(background->null_fd, STDIN_FILENO);
-	dup2(background->null_fd, STDOUT_FILENO);
-	if (fcntl(STDERR_FILENO, F_GETFD) < 0) /* the program had something else there */
-		dup2(background->null_fd, STDERR_FILENO);
-}
-
 /* Nothing can go wrong any more that the user who waits should see. */
 static void report_success(struct background *background)
 {
@@ -391,8 +379,10 @@ static void report_success(struct background *background)
 		return;
 	ll_log_to_syslog(true);
 	if (background->null_fd >= 0) {
-		dup2(background->null_fd, STDERR_FILENO);
-		close(background->null_fd);
+		for (int fd = 0; fd <= 2; fd++)
+			dup2(background->null_fd, fd);
+		if (background->null_fd > 2)
+			close(background->null_fd);
 	}
 	(void)!write(background->verdict_fd, "", 1);
 	close(background->verdict_fd);
@@ -405,7 +395,7 @@ void ll_session_is_ready(struct llfuse_session *session)
 		report_success(session->background);
 }
 
-/* So that nothing of ours gets a number that leave_terminal() replaces. */
+/* So that nothing of ours gets a number that report_success() replaces. */
 static void open_standard_streams(void)
 {
 	int fd;
@@ -431,7 +421,7 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 		return 1;
 	session->background = &background;
 	if (config->daemon)
-		leave_terminal(&background);
+		ll_log_to_syslog(false);
 	err = llfuse_main(session);
 	if (!err)
 		report_success(&background); /* where it ended before the first request */

@@ -1240,10 +1240,8 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 	conn->no_enosys = fs.options.has_no_enosys;
 	if (fs.options.max_write)
 		conn->max_write = (uint32_t)fs.options.max_write;
-	if (fs.options.fails_to_init) {
-		llfuse_log(LLFUSE_LOG_ERROR, "probefs", "ended in init");
+	if (fs.options.fails_to_init)
 		conn->error = -EOPNOTSUPP;
-	}
 	llfuse_log(LLFUSE_LOG_INFO, "probefs", "init");
 }
 

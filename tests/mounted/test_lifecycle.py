@@ -289,7 +289,7 @@ def test_what_init_ends_is_told_and_leaves_nothing(place, many, options):
     for pid in set(children()) - before:
         assert wait_for_end(pid) == 1
     assert done.returncode == 1
-    assert "[probefs] ended in init\n" in done.stderr
+    assert "[probefs] init\n" in done.stderr
     assert mounts.mount_at(place) is None
 
 
