@@ -361,8 +361,7 @@ bool ll_option_is_ignored(const char *option);
 /* log.c */
 /* So that ll_log_to_syslog() and the time in each line need no file any more. */
 void ll_log_prepare(const char *ident, bool to_syslog);
-/* From here on; errors go to stderr until it is also @with_errors. */
-void ll_log_to_syslog(bool with_errors);
+void ll_log_to_syslog(void);
 void ll_log_capture_libfuse(void);
 /* While true, libfuse's messages of this thread are kept back; the first error is remembered. */
 void ll_log_hold(bool is_held);

@@ -14,7 +14,7 @@
 enum { LINE_MAX_BYTES = 4096 };
 
 static _Atomic int lowest_level = LLFUSE_LOG_INFO;
-static _Atomic int syslog_end = LLFUSE_LOG_DEBUG; /* levels below it go to syslog */
+static _Atomic bool is_syslog;
 
 static _Thread_local struct {
 	bool is_held;
@@ -39,9 +39,9 @@ void ll_log_prepare(const char *ident, bool to_syslog)
 		openlog(ident, LOG_PID | LOG_NDELAY, LOG_DAEMON);
 }
 
-void ll_log_to_syslog(bool with_errors)
+void ll_log_to_syslog(void)
 {
-	atomic_store(&syslog_end, with_errors ? LLFUSE_LOG_ERROR + 1 : LLFUSE_LOG_ERROR);
+	atomic_store(&is_syslog, true);
 }
 
 static int syslog_priority(enum llfuse_log_level level)
@@ -103,19 +103,18 @@ static void keep_one_line(char *text, size_t n)
 
 static void log_message(enum llfuse_log_level level, const char *name, const char *fmt, va_list args)
 {
-	const bool is_for_syslog = (int)level < atomic_load(&syslog_end);
 	int saved_errno = errno;
 	char line[LINE_MAX_BYTES];
 	size_t prefix = 0, n;
 
-	if (!is_for_syslog)
+	if (!atomic_load(&is_syslog))
 		prefix = format_prefix(line, sizeof(line) - 1, name);
 	(void)vsnprintf(line + prefix, sizeof(line) - 1 - prefix, fmt, args);
 	n = prefix + strlen(line + prefix);
 	while (n > prefix && line[n - 1] == '\n')
 		line[--n] = '\0';
 	keep_one_line(line + prefix, n - prefix);
-	if (is_for_syslog)
+	if (atomic_load(&is_syslog))
 		syslog(syslog_priority(level), "[%s] %s", name, line);
 	else
 		write_line(line, n);

@@ -377,7 +377,7 @@ static void report_success(struct background *background)
 {
 	if (background->verdict_fd < 0)
 		return;
-	ll_log_to_syslog(true);
+	ll_log_to_syslog();
 	if (background->null_fd >= 0) {
 		for (int fd = 0; fd <= 2; fd++)
 			dup2(background->null_fd, fd);
@@ -420,8 +420,6 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 	if (init(ops, config, userdata, config->daemon, &session))
 		return 1;
 	session->background = &background;
-	if (config->daemon)
-		ll_log_to_syslog(false);
 	err = llfuse_main(session);
 	if (!err)
 		report_success(&background); /* where it ended before the first request */

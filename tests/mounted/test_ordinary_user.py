@@ -127,12 +127,10 @@ def test_in_the_background(work, program):
             timeout=20,
             check=False,
         )
-        try:
-            assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-            assert mounts.mount_at(mountpoint) is not None
-            assert isinstance(as_user(USER, os.listdir, mountpoint), list)
-        finally:
-            done = subprocess.run(["fusermount3", "-u", mountpoint], **machine.as_user(), timeout=20, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert mounts.mount_at(mountpoint) is not None
+        assert isinstance(as_user(USER, os.listdir, mountpoint), list)
+        done = subprocess.run(["fusermount3", "-u", mountpoint], **machine.as_user(), timeout=20, check=False)
         assert done.returncode == 0
         assert mounts.mount_at(mountpoint) is None
 
