@@ -578,9 +578,8 @@ struct llfuse_config {
 	bool debug_fuse;
 	/** Log at debug level. */
 	bool debug;
-	/** llfuse_run() only: go to the background once mounted and the init handler has agreed to that.  Until then the
-	 * log goes to stderr, and who started the program waits.  This forks: start threads in the init handler, not
-	 * before. */
+	/** llfuse_run() only: go to the background once mounted.  This forks: start threads in
+	 * the init handler, not before. */
 	bool daemon;
 	/** Leave signals alone: no SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2.  Else those that have their
 	 * default action are taken, and SIGPIPE and SIGXFSZ are ignored, from the first llfuse_init() of the process to its

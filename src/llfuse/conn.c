@@ -147,8 +147,6 @@ void ll_conn_init(void *userdata, struct fuse_conn_info *info)
 	if (conn.error) {
 		atomic_store(&session->init_error, conn.error);
 		llfuse_stop(session);
-	} else {
-		ll_session_is_ready(session);
 	}
 }
 

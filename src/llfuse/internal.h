@@ -166,9 +166,6 @@ struct stopper {
 	pthread_t thread;
 };
 
-/* Who waits to hear that all is well: see session.c. */
-struct background;
-
 struct llfuse_session {
 	/* Fixed before the mount; need no lock. */
 	struct llfuse_ops ops;
@@ -192,7 +189,6 @@ struct llfuse_session {
 	uint64_t mount_id; /* of our mount; 0: not known */
 	struct unmounter unmounter;
 	bool unmounts_from_outside; /* by that */
-	struct background *background; /* fixed before the loop; NULL where llfuse_run() was not called */
 	pthread_mutex_t writeback_lock; /* held while the kernel writes back for us */
 
 	pthread_mutex_t serial_lock; /* is_serial: held while a handler runs.  Innermost of nothing: no
@@ -218,10 +214,6 @@ struct llfuse_session {
 	struct io_mode_table io_modes;
 	struct open_table opens;
 };
-
-/* session.c */
-/* The init handler wants no end: by the thread that answers INIT, for which the loop waits. */
-void ll_session_is_ready(struct llfuse_session *session);
 
 /* loop.c */
 void ll_loop_init(struct loop *loop);

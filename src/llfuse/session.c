@@ -372,11 +372,9 @@ static int go_to_background(struct background *background, const char *name)
 	return 0;
 }
 
-/* Nothing can go wrong any more that the user who waits should see. */
-static void report_success(struct background *background)
+/* Mounted: nothing can go wrong any more that the user who waits should see. */
+static void report_mounted(struct background *background)
 {
-	if (background->verdict_fd < 0)
-		return;
 	ll_log_to_syslog();
 	if (background->null_fd >= 0) {
 		for (int fd = 0; fd <= 2; fd++)
@@ -389,13 +387,7 @@ static void report_success(struct background *background)
 	background->verdict_fd = -1;
 }
 
-void ll_session_is_ready(struct llfuse_session *session)
-{
-	if (session->background)
-		report_success(session->background);
-}
-
-/* So that nothing of ours gets a number that report_success() replaces. */
+/* So that nothing of ours gets a number that report_mounted() replaces. */
 static void open_standard_streams(void)
 {
 	int fd;
@@ -419,10 +411,9 @@ int llfuse_run(const struct llfuse_ops *ops, const struct llfuse_config *config,
 		return 1;
 	if (init(ops, config, userdata, config->daemon, &session))
 		return 1;
-	session->background = &background;
+	if (config->daemon)
+		report_mounted(&background);
 	err = llfuse_main(session);
-	if (!err)
-		report_success(&background); /* where it ended before the first request */
 	llfuse_close(session, true);
 	return err ? 1 : 0;
 }

@@ -105,7 +105,7 @@ struct lock {
 
 struct options {
 	bool has_locks, has_no_open, is_kept_mounted, is_passthrough, is_writeback, stops_early, is_dont_mask;
-	bool has_opendir, leaves, fails_to_leave, has_no_enosys, fails_to_init;
+	bool has_opendir, leaves, fails_to_leave, has_no_enosys;
 	uint64_t max_write; /* 0: the library's */
 };
 
@@ -121,7 +121,6 @@ static const struct llfuse_option option_table[] = {
 	{"--no-enosys", LLFUSE_OPTION_FLAG, offsetof(struct options, has_no_enosys), NULL, "ENOSYS is passing"},
 	{"--leave", LLFUSE_OPTION_FLAG, offsetof(struct options, leaves), NULL, "go where the mount is out of reach"},
 	{"--leave-in-vain", LLFUSE_OPTION_FLAG, offsetof(struct options, fails_to_leave), NULL, "the same, then fail"},
-	{"--init-in-vain", LLFUSE_OPTION_FLAG, offsetof(struct options, fails_to_init), NULL, "end it in init"},
 	{"--max-write", LLFUSE_OPTION_UINT, offsetof(struct options, max_write), "N", "ask for writes of N bytes"},
 	{NULL, LLFUSE_OPTION_FLAG, 0, NULL, NULL},
 };
@@ -1240,8 +1239,6 @@ static void op_init(void *userdata, struct llfuse_conn *conn)
 	conn->no_enosys = fs.options.has_no_enosys;
 	if (fs.options.max_write)
 		conn->max_write = (uint32_t)fs.options.max_write;
-	if (fs.options.fails_to_init)
-		conn->error = -EOPNOTSUPP;
 	llfuse_log(LLFUSE_LOG_INFO, "probefs", "init");
 }
 
@@ -1773,8 +1770,6 @@ static int serve(struct llfuse_config *config)
 		config->mounted = leave_mount;
 		config->unmount_from_outside = true;
 	}
-	if (fs.options.fails_to_init)
-		return llfuse_run(&ops, config, &fs);
 	if (llfuse_init(&ops, config, &fs, &fs.session))
 		return 1;
 	if (fs.options.stops_early) {

@@ -274,25 +274,6 @@ def test_in_the_background_a_failure_is_still_told(place, program):
     assert done.stderr.startswith(f"{program}: ")
 
 
-@pytest.mark.parametrize("options", [[], ["--daemon"]])
-def test_what_init_ends_is_told_and_leaves_nothing(place, many, options):
-    before = set(children())
-    done = subprocess.run(
-        [mounts.executable("tests/probefs"), *many.options, *options, "--init-in-vain", place],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        preexec_fn=mounts.before_exec,
-    )
-    # Also the process in the background has ended by now, or does so once it has unmounted.
-    for pid in set(children()) - before:
-        assert wait_for_end(pid) == 1
-    assert done.returncode == 1
-    assert "[probefs] init\n" in done.stderr
-    assert mounts.mount_at(place) is None
-
-
 @pytest.mark.limit(300)
 def test_a_hundred_mounts_leave_nothing(place, many):
     mountpoint = os.path.join(place, "mnt")
