@@ -107,12 +107,17 @@ int ops_as_caller(const struct llfuse_request *req, bool needs_groups, int (*act
  */
 int ops_without_setid(const struct llfuse_request *req, int (*act)(const void *what), const void *what);
 
+/** Lets the kernel ask for the attributes of @ino before it goes by them again. */
+void ops_forget_attributes(const struct llfuse_request *req, uint64_t ino);
+
 /**
- * Runs @act, which changes the bytes or the owner of the file @fd (O_PATH is enough), and returns
+ * Runs @act, which changes the bytes or the owner of the file @fd (O_PATH is enough), inode @ino, and returns
  * its result.  With @drops the caller may not keep all setuid and setgid bits.  Which go is for the
- * source to say: see ops_without_setid().
+ * source to say: see ops_without_setid().  The kernel forgets those that it knew, as execve(2) goes by them and most answers
+ * do not tell.
  */
-int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what);
+int ops_change(const struct llfuse_request *req, uint64_t ino, int fd, bool drops, int (*act)(const void *what),
+	       const void *what);
 
 /** Whether @fd has a setuid or setgid bit that this caller may not keep.  For what changes a file
  * without being a write: the kernel says nothing about the bits then. */

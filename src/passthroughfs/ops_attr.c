@@ -30,6 +30,7 @@ int op_getattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *fil
 
 /* Attributes to set. */
 struct change {
+	uint64_t ino;
 	int fd;
 	const struct llfuse_file *file; /* an open file, or NULL */
 	const struct stat *attr;
@@ -92,11 +93,11 @@ static int set_attr(const struct llfuse_request *req, const struct change *what)
 	int err = 0;
 
 	if (fields & (LLFUSE_SET_UID | LLFUSE_SET_GID))
-		err = ops_change(req, fd, ops_may_not_keep_setid(req, fd), set_owner, what);
+		err = ops_change(req, what->ino, fd, ops_may_not_keep_setid(req, fd), set_owner, what);
 	if (!err && (fields & LLFUSE_SET_MODE))
 		err = attr_set_mode(fd, attr->st_mode);
 	if (!err && (fields & LLFUSE_SET_SIZE))
-		err = ops_change(req, fd, fields & LLFUSE_SET_KILL_SUIDGID, set_size, what);
+		err = ops_change(req, what->ino, fd, fields & LLFUSE_SET_KILL_SUIDGID, set_size, what);
 	if (!err && (fields & (LLFUSE_SET_ATIME | LLFUSE_SET_MTIME | LLFUSE_SET_ATIME_NOW | LLFUSE_SET_MTIME_NOW)))
 		err = set_times(fd, attr, fields);
 	return err;
@@ -105,7 +106,7 @@ static int set_attr(const struct llfuse_request *req, const struct change *what)
 int op_setattr(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, const struct stat *attr,
 	       unsigned fields, struct llfuse_entry *entry)
 {
-	struct change what = {.file = file, .attr = attr, .fields = fields};
+	struct change what = {.ino = ino, .file = file, .attr = attr, .fields = fields};
 	struct source *source = llfuse_userdata(req);
 	scoped_hold hold = HOLD_NONE;
 	int err;

@@ -85,7 +85,23 @@ int ops_without_setid(const struct llfuse_request *req, int (*act)(const void *w
 	return act_with_groups(req, caller, creds_enter_without_setid, act, what);
 }
 
-int ops_change(const struct llfuse_request *req, int fd, bool drops, int (*act)(const void *what), const void *what)
+void ops_forget_attributes(const struct llfuse_request *req, uint64_t ino)
 {
-	return drops && attr_has_setid(fd) ? ops_without_setid(req, act, what) : act(what);
+	struct llfuse_session *session = llfuse_request_session(req);
+
+	if (session)
+		(void)llfuse_notify_inval_inode(session, ino, -1, 0); /* it may have gone */
+}
+
+int ops_change(const struct llfuse_request *req, uint64_t ino, int fd, bool drops, int (*act)(const void *what),
+	       const void *what)
+{
+	int result;
+
+	if (!drops || !attr_has_setid(fd))
+		return act(what);
+	result = ops_without_setid(req, act, what);
+	if (result >= 0)
+		ops_forget_attributes(req, ino);
+	return result;
 }

@@ -64,27 +64,6 @@ int ops_open_again(const void *opening)
 	return fd_reopen(what->fd, what->flags);
 }
 
-/* The kernel is to ask for them before it goes by them again. */
-static void forget_attributes(const struct llfuse_request *req, uint64_t ino)
-{
-	struct llfuse_session *session = llfuse_request_session(req);
-
-	if (session)
-		(void)llfuse_notify_inval_inode(session, ino, -1, 0); /* it may have gone */
-}
-
-/* As ops_change(), where the answer says nothing of the bits: execve(2) goes by those that the kernel remembers. */
-static int change_bytes(const struct llfuse_request *req, uint64_t ino, int fd, bool drops,
-			int (*act)(const void *what), const void *what)
-{
-	bool loses = drops && attr_has_setid(fd);
-	int result = loses ? ops_without_setid(req, act, what) : act(what);
-
-	if (loses && result >= 0)
-		forget_attributes(req, ino);
-	return result;
-}
-
 /* Opening truncates the file, and costs it bits that the caller may not keep. */
 static int open_dropping(const struct llfuse_request *req, struct inode_table *inodes, uint64_t ino, int flags)
 {
@@ -96,7 +75,7 @@ static int open_dropping(const struct llfuse_request *req, struct inode_table *i
 	if (err)
 		return err;
 	what.fd = hold.fd;
-	return change_bytes(req, ino, hold.fd, true, ops_open_again, &what);
+	return ops_change(req, ino, hold.fd, true, ops_open_again, &what);
 }
 
 /* A file that can only be appended to (chattr(1)) is opened in no other way.  Not to read it too: the kernel would then map
@@ -164,7 +143,7 @@ ssize_t op_write(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 	/* A page of a mapping from before the file could only be appended to: it would go to the end. */
 	if (file->is_writepage && (fcntl(what.fd, F_GETFL) & O_APPEND))
 		return -EPERM;
-	return change_bytes(req, ino, what.fd, file->kill_suidgid, write_bytes, &what);
+	return ops_change(req, ino, what.fd, file->kill_suidgid, write_bytes, &what);
 }
 
 static bool may_be_mapped_to_write(const struct llfuse_file *file)
@@ -178,7 +157,7 @@ int op_flush(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file)
 
 	/* Stores to a mapping of the source's file reach nobody but the source. */
 	if (may_be_mapped_to_write(file))
-		forget_attributes(req, ino);
+		ops_forget_attributes(req, ino);
 	/* Closing a copy is what tells of errors that the source kept back.  That there is no
 	 * descriptor for one says nothing about the data. */
 	return copy >= 0 && close(copy) < 0 ? -errno : 0;
@@ -220,7 +199,7 @@ int op_fallocate(struct llfuse_request *req, uint64_t ino, struct llfuse_file *f
 {
 	struct allocation what = {.fd = file_fd(file), .mode = mode, .off = off, .len = len};
 
-	return change_bytes(req, ino, what.fd, ops_may_not_keep_setid(req, what.fd), allocate, &what);
+	return ops_change(req, ino, what.fd, ops_may_not_keep_setid(req, what.fd), allocate, &what);
 }
 
 off_t op_lseek(struct llfuse_request *req, uint64_t ino, struct llfuse_file *file, off_t off, int whence)
@@ -267,5 +246,5 @@ ssize_t op_copy_file_range(struct llfuse_request *req, uint64_t ino_in, struct l
 	};
 
 	(void)ino_in;
-	return change_bytes(req, ino_out, what.fd_out, ops_may_not_keep_setid(req, what.fd_out), copy_bytes, &what);
+	return ops_change(req, ino_out, what.fd_out, ops_may_not_keep_setid(req, what.fd_out), copy_bytes, &what);
 }
