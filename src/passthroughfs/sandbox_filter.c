@@ -63,12 +63,9 @@ static const char *const plain_calls[] = {
 	"pwritev2",
 	"read",
 	"readv",
-	"splice",
 	"sync_file_range",
 	"syncfs",
-	"tee",
 	"truncate",
-	"vmsplice",
 	"write",
 	"writev",
 
